@@ -1,0 +1,75 @@
+"""Keeps one local host running: `python -m infra.hosts.keeper <keeper.json>`.
+
+systemd-nspawn ends with status 133 when the machine inside reboots; the keeper starts it again in
+the same network namespace. SIGTERM powers the host off in order, then the keeper ends. Every other
+end is logged and the host is started again after a pause, as a server's watchdog would.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from infra.hosts import cgroups
+from infra.hosts.network import namespace
+
+REBOOT_STATUS = 133
+RESTART_PAUSE_SECONDS = 2.0
+
+
+def nspawn_command(name: str, root: Path, devices: list[str], cache: Path) -> list[str]:
+    """The systemd-nspawn command line for a host that runs a kubelet.
+
+    All capabilities and devices, as a machine has them; kernel log, FUSE, TUN and its own block devices
+    are bound in, the cache read-only.
+    """
+    binds = ["/dev/kmsg", "/dev/loop-control", "/dev/fuse", "/dev/net/tun", *devices]
+    return [
+        "systemd-nspawn", "--quiet",
+        f"--directory={root}", f"--machine={name}", "--boot", "--register=no", "--keep-unit",
+        f"--network-namespace-path=/run/netns/{namespace(name)}",
+        "--capability=all", "--property=DeviceAllow=all", "--resolv-conf=off", "--timezone=off", "--link-journal=no",
+        *(f"--bind={path}" for path in binds if Path(path).exists()),
+        f"--bind-ro={cache}:/var/cache/pacs",
+    ]  # fmt: skip
+
+
+def main(document: Path) -> int:
+    """Run the host described in `document` until SIGTERM; return the exit status."""
+    description = json.loads(document.read_text())
+    command = nspawn_command(
+        description["spec"]["name"],
+        document.parent / "rootfs",
+        list(description["devices"].values()),
+        Path(os.environ.get("PACS_CACHE_DIR", "/var/cache/pacs")),
+    )
+    environment = {
+        **os.environ,
+        "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0",
+        "SYSTEMD_SECCOMP": "0",
+        "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
+    }
+    cgroups.enter(description["spec"]["name"])
+    stopping = threading.Event()
+    while not stopping.is_set():
+        machine = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
+
+        def stop(_signal: int, _frame: object, machine: subprocess.Popen[bytes] = machine) -> None:
+            stopping.set()
+            machine.send_signal(signal.SIGTERM)
+
+        signal.signal(signal.SIGTERM, stop)
+        status = machine.wait()
+        if status != REBOOT_STATUS and not stopping.is_set():
+            print(f"host ended with status {status}; starting it again", flush=True)
+            stopping.wait(RESTART_PAUSE_SECONDS)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,3 @@
+module pacs.region/toolchain/pause
+
+go 1.26

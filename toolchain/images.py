@@ -44,6 +44,7 @@ class Image:
     manifests: tuple[tuple[str, str, str], ...] = ()  # (tool, its published file, path in the image)
     repository: str = ""
     tag: str = ""
+    version: str = ""  # begins our own tag, where an operator reads a version in it
     python: bool = False  # the services' dependencies and source lie in /opt/pacs
 
     def key(self) -> str:
@@ -61,7 +62,7 @@ class Image:
     def reference(self) -> str:
         """Full name with tag."""
         repository = self.repository or f"pacs.local/{self.name}"
-        return f"{repository}:{self.tag or self.key()}"
+        return f"{repository}:{self.tag or '-'.join(filter(None, (self.version, self.key())))}"
 
 
 @dataclass(frozen=True)
@@ -90,19 +91,21 @@ def archive(name: str) -> Archive | None:
     manifest = _directory(image) / "manifest.json"
     if not manifest.exists():
         return None
-    return Archive(image.reference(), json.loads(manifest.read_text())["digest"], _directory(image) / "image.tar")
+    return Archive(
+        image.reference(), json.loads(manifest.read_text())["digest"], _directory(image) / "image.tar"
+    )
 
 
 @cache
 def catalogue() -> dict[str, Image]:
     """All images by name."""
     tools = versions().tools
-    kubernetes = tools["kubernetes"].version
+    kubernetes, coredns = tools["kubernetes"].version, f"v{tools['coredns'].version}"
     images = [
-        *(_kubernetes(name, kubernetes) for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")),
+        *(_kubernetes(f"kube-{part}", kubernetes) for part in ("apiserver", "controller-manager", "scheduler")),
         _kubernetes("kube-proxy", kubernetes, base=rootfs.NFTABLES),
         _single("etcd", "etcd", "registry.k8s.io/etcd", f"{tools['etcd'].version}-0"),
-        _single("coredns", "coredns", "registry.k8s.io/coredns/coredns", f"v{tools['coredns'].version}", path="/coredns"),
+        _single("coredns", "coredns", "registry.k8s.io/coredns/coredns", coredns, path="/coredns"),
         _single("pause", "pause", "registry.k8s.io/pause", "3.10.2", path="/pause"),
         _single("step-ca", "step-ca"),
         _single("local-path-provisioner", "local-path-provisioner"),
@@ -125,10 +128,12 @@ def catalogue() -> dict[str, Image]:
                 # OSD preparation asks `dmsetup version` on a kernel that has no device-mapper.
                 oci.File("/usr/local/sbin/dmsetup", content=_DMSETUP, mode=0o755),
             ),
-            config=oci.ImageConfig(entrypoint=("/usr/local/bin/rook",), user="2016:2016"),
+            # No user: daemons begin as root and drop to ceph themselves; the operator's manifest names 2016.
+            config=oci.ImageConfig(entrypoint=("/usr/local/bin/rook",)),
         ),
         Image(
             name="postgresql",
+            version="17",
             base=rootfs.POSTGRESQL,
             config=oci.ImageConfig(
                 user="26:26", environment={"PATH": "/usr/lib/postgresql/17/bin:/usr/local/bin:/usr/bin:/bin"}
@@ -178,12 +183,13 @@ def _program_key(program: str) -> str:
 
 
 def _tmp() -> oci.File:
-    return oci.File("/tmp", directory=True, mode=0o1777)
+    return oci.File("/tmp", directory=True, mode=0o1777)  # noqa: S108 - the image's own
 
 
 def _kubernetes(name: str, version: str, base: rootfs.RootFilesystem | None = None) -> Image:
     return Image(
-        name=name, base=base, programs=((name, f"/usr/local/bin/{name}"),), files=(_tmp(),) if base is None else (),
+        name=name, base=base, programs=((name, f"/usr/local/bin/{name}"),),
+        files=(_tmp(),) if base is None else (),
         repository=f"registry.k8s.io/{name}", tag=f"v{version}", config=oci.ImageConfig(entrypoint=(name,)),
     )  # fmt: skip
 
@@ -213,7 +219,8 @@ def _ensure(image: Image, progress: Progress) -> Archive:
         tools = install.ensure({_group(program) for program, _ in image.programs})
         files = [oci.File(path, source=tools[program], mode=0o755) for program, path in image.programs]
         files += [
-            oci.File(path, source=manifests.path(tool, file), mode=0o755) for tool, file, path in image.manifests
+            oci.File(path, source=manifests.path(tool, file), mode=0o755)
+            for tool, file, path in image.manifests
         ]
         if files or image.files:
             layers.append(_layer(Path(scratch) / "files.tar", [*files, *image.files]))
@@ -263,14 +270,17 @@ def _dependencies_layer(progress: Progress) -> Path:
     layer.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=layer.parent, prefix="pip.") as scratch:
         done = subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:",
-             f"--python-version={version}", f"--platform={platform}", "--platform=manylinux2014_x86_64",
+            [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes",
+             "--only-binary=:all:", f"--python-version={version}", f"--platform={platform}", "--platform=manylinux2014_x86_64",
              f"--target={scratch}/lib", "--no-compile", "--requirement", str(lock)],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
-            raise ToolchainError("the services' Python packages could not be installed", done.stderr.strip()[-400:],
-                                 "check that PyPI is reachable and try again")  # fmt: skip
+            raise ToolchainError(
+                "the services' Python packages could not be installed",
+                done.stderr.strip()[-400:],
+                "Check that PyPI is reachable and run again.",
+            )
         shutil.rmtree(Path(scratch) / "lib/bin", ignore_errors=True)
         files = [
             oci.File(f"/opt/pacs/lib/{path.relative_to(Path(scratch) / 'lib').as_posix()}", source=path,

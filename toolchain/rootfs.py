@@ -39,7 +39,6 @@ class RootFilesystem:
     packages: tuple[str, ...]
     accounts: tuple[Account, ...] = ()
     stale_archive: bool = False
-    keep_init: bool = False
 
     @property
     def key(self) -> str:
@@ -51,12 +50,11 @@ HOST = RootFilesystem(
     name="host",
     suite="bookworm",
     packages=(
-        "ca-certificates", "conntrack", "containernetworking-plugins", "curl", "dbus", "e2fsprogs", "ebtables",
-        "ethtool", "gdisk", "iproute2", "iptables", "iputils-ping", "kmod", "less", "nftables", "openssh-server",
-        "parted", "procps", "python3", "python3-apt", "runc", "socat", "systemd", "systemd-sysv", "util-linux",
-        "xfsprogs",
+        "ca-certificates", "conntrack", "containernetworking-plugins", "curl", "dbus", "e2fsprogs",
+        "ebtables", "ethtool", "gdisk", "iproute2", "iptables", "iputils-ping", "kmod", "less", "nftables",
+        "openssh-server", "parted", "procps", "python3", "python3-apt", "runc", "socat", "systemd", "systemd-sysv",
+        "util-linux", "xfsprogs",
     ),
-    keep_init=True,
 )  # fmt: skip
 
 # rook runs as 2016 and Ceph's daemons as 167 wherever Rook starts them.
@@ -64,8 +62,8 @@ CEPH = RootFilesystem(
     name="ceph",
     suite="sid",
     packages=(
-        "ceph-common", "ceph-mgr", "ceph-mgr-modules-core", "ceph-mon", "ceph-osd", "ceph-volume", "curl", "gdisk",
-        "hostname", "iproute2", "jq", "kmod", "lvm2", "parted", "procps", "radosgw", "udev", "xfsprogs",
+        "ceph-common", "ceph-mgr", "ceph-mgr-modules-core", "ceph-mon", "ceph-osd", "ceph-volume", "curl",
+        "gdisk", "hostname", "iproute2", "jq", "kmod", "lvm2", "parted", "procps", "radosgw", "udev", "xfsprogs",
     ),
     accounts=(Account("ceph", 167, "/var/lib/ceph"), Account("rook", 2016)),
     stale_archive=True,

@@ -32,7 +32,9 @@ def attach(home: Path, disks: tuple[Disk, ...]) -> dict[str, str]:
         if number is not None and _backing(number) == image:
             continue
         if number is None:
-            number = next(n for n in range(_FIRST, _FIRST + 100) if _backing(n) is None and n not in numbers.values())
+            number = next(
+                n for n in range(_FIRST, _FIRST + 100) if _backing(n) is None and n not in numbers.values()
+            )
         elif _backing(number) is not None:
             raise HostError(
                 f"/dev/loop{number} belongs to disk {disk.name} of {home.name} but holds {_backing(number)}; "
@@ -61,7 +63,9 @@ def detach(home: Path) -> None:
 
 def _numbers(home: Path) -> dict[str, int]:
     path = home / "disks/loops.json"
-    return {name: int(number) for name, number in json.loads(path.read_text()).items()} if path.exists() else {}
+    return (
+        {name: int(number) for name, number in json.loads(path.read_text()).items()} if path.exists() else {}
+    )
 
 
 def _backing(number: int) -> Path | None:

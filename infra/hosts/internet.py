@@ -58,7 +58,8 @@ def start(state: Path, public: str, centre: str) -> None:
         return
     with (home / "relay.log").open("ab") as log:
         process = subprocess.Popen(
-            ["ip", "netns", "exec", INTERNET, sys.executable, "-m", "infra.hosts.internet", str(home), public, centre],
+            ["ip", "netns", "exec", INTERNET,
+             sys.executable, "-m", "infra.hosts.internet", str(home), public, centre],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             cwd=Path(__file__).resolve().parents[2],
         )  # fmt: skip
@@ -79,6 +80,11 @@ def stop(state: Path) -> None:
         (state / "internet/relay.pid").unlink()
 
 
+def is_running(state: Path) -> bool:
+    """Whether the relay runs."""
+    return _pid(state / "internet") is not None
+
+
 def shape(state: Path, branch: str, line: Line) -> None:
     """Give the branch with wide-area address `branch` this line from now on."""
     home = state / "internet"
@@ -89,7 +95,20 @@ def shape(state: Path, branch: str, line: Line) -> None:
     partial.rename(home / "lines.json")
     verb = "add" if line.cut else "delete"
     element = f"{{ {branch} }}"
-    run("ip", "netns", "exec", INTERNET, "nft", verb, "element", "inet", "pacs", "cut", element, check=line.cut)
+    run(
+        "ip",
+        "netns",
+        "exec",
+        INTERNET,
+        "nft",
+        verb,
+        "element",
+        "inet",
+        "pacs",
+        "cut",
+        element,
+        check=line.cut,
+    )
 
 
 def _pid(home: Path) -> int | None:
@@ -102,7 +121,9 @@ def _pid(home: Path) -> int | None:
 
 def _lines(home: Path) -> dict[str, Line]:
     path = home / "lines.json"
-    return {key: Line(**value) for key, value in json.loads(path.read_text()).items()} if path.exists() else {}
+    return (
+        {key: Line(**value) for key, value in json.loads(path.read_text()).items()} if path.exists() else {}
+    )
 
 
 class Relay:
@@ -129,11 +150,19 @@ class Relay:
         except OSError:
             writer.close()
             return
-        await asyncio.gather(
-            self._pump(branch, "up", reader, far_writer), self._pump(branch, "down", far_reader, writer)
-        )
+        try:
+            with contextlib.suppress(OSError):  # one side is gone: so is the connection
+                await asyncio.gather(
+                    self._pump(branch, "up", reader, far_writer),
+                    self._pump(branch, "down", far_reader, writer),
+                )
+        finally:
+            writer.close()
+            far_writer.close()
 
-    async def _pump(self, branch: str, way: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, branch: str, way: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         """One direction: bytes leave when the line's rate lets them, and arrive one delay later."""
         arriving: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(maxsize=256)
 
@@ -142,7 +171,7 @@ class Relay:
                 due, chunk = await arriving.get()
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
                 if not chunk:
-                    writer.close()
+                    writer.write_eof()
                     return
                 writer.write(chunk)
                 await writer.drain()
@@ -161,10 +190,7 @@ class Relay:
                     now = sent
                 await arriving.put((now + line.delay_ms / 1000, chunk))
 
-        try:
-            await asyncio.gather(send(), deliver())
-        except OSError:
-            writer.close()
+        await asyncio.gather(send(), deliver())
 
 
 async def serve(home: Path, public: str, centre: str) -> None:

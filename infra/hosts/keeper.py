@@ -33,7 +33,8 @@ def nspawn_command(name: str, root: Path, devices: list[str], cache: Path) -> li
         "systemd-nspawn", "--quiet",
         f"--directory={root}", f"--machine={name}", "--boot", "--register=no", "--keep-unit",
         f"--network-namespace-path=/run/netns/{namespace(name)}",
-        "--capability=all", "--property=DeviceAllow=all", "--resolv-conf=off", "--timezone=off", "--link-journal=no",
+        "--capability=all", "--property=DeviceAllow=all",
+        "--resolv-conf=off", "--timezone=off", "--link-journal=no",
         *(f"--bind={path}" for path in binds if Path(path).exists()),
         f"--bind-ro={cache}:/var/cache/pacs",
     ]  # fmt: skip

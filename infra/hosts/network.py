@@ -6,6 +6,7 @@ the machine is touched: no NAT, no forwarding and no firewall rule of ours in it
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -96,7 +97,9 @@ def _raise(interface: str, address: str | None, *place: str) -> None:
 
 
 def _outer_name(host: str, position: int) -> str:
-    return f"p{position}-{host}"[:15]
+    """At most 15 characters, the kernel's limit; a long name becomes a digest, so that no two meet."""
+    short = host if len(host) <= 12 else hashlib.sha256(host.encode()).hexdigest()[:12]
+    return f"p{position}-{short}"
 
 
 def _interfaces(name: str) -> set[str]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from infra.hosts import cgroups, disks, network
 from infra.hosts.base import HostError, HostFacts, HostSpec
 from infra.hosts.command import run
+from toolchain.rootfs import host_root
 
 BOOT_SECONDS = 60
 STOP_SECONDS = 60
@@ -92,8 +93,6 @@ def _prepare_root(spec: HostSpec, home: Path) -> None:
     """Unpack the root file system and give it its name, keys and nothing else."""
     root = home / "rootfs"
     if not root.is_dir():
-        from toolchain.rootfs import host_root
-
         partial = home / "rootfs.part"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
@@ -177,6 +176,9 @@ def _start_keeper(spec: HostSpec, home: Path, devices: dict[str, str]) -> None:
             cwd=Path(__file__).resolve().parents[2],
         )
     (home / "keeper.pid").write_text(f"{process.pid}\n")
+    # A process that has just been executed shows an empty command line for a moment.
+    while keeper_pid(home) is None and process.poll() is None:
+        time.sleep(0.01)
 
 
 def keeper_pid(home: Path) -> int | None:

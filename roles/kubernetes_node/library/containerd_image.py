@@ -28,7 +28,9 @@ def present(module: AnsibleModule) -> dict[str, str]:
     if status:
         if module.check_mode:
             return {}
-        module.fail_json(msg=f"containerd does not answer: {error.strip()}; look at `systemctl status containerd`")
+        module.fail_json(
+            msg=f"containerd does not answer: {error.strip()}; look at `systemctl status containerd`"
+        )
     found = {}
     for line in output.splitlines()[1:]:
         fields = line.split()
@@ -40,15 +42,33 @@ def present(module: AnsibleModule) -> dict[str, str]:
 def main() -> None:
     """Import what is missing."""
     module = AnsibleModule(
-        argument_spec={"images": {"type": "list", "elements": "dict", "required": True}}, supports_check_mode=True
+        argument_spec={"images": {"type": "list", "elements": "dict", "required": True}},
+        supports_check_mode=True,
     )
     here = present(module)
     missing = [image for image in module.params["images"] if here.get(image["reference"]) != image["digest"]]
     if not module.check_mode:
         for image in missing:
             for command in (
-                [CTR, "--namespace", "k8s.io", "images", "import", "--local", "--no-unpack=false", image["archive"]],
-                [CTR, "--namespace", "k8s.io", "images", "label", image["reference"], "io.cri-containerd.pinned=pinned"],
+                [
+                    CTR,
+                    "--namespace",
+                    "k8s.io",
+                    "images",
+                    "import",
+                    "--local",
+                    "--no-unpack=false",
+                    image["archive"],
+                ],
+                [
+                    CTR,
+                    "--namespace",
+                    "k8s.io",
+                    "images",
+                    "label",
+                    image["reference"],
+                    "io.cri-containerd.pinned=pinned",
+                ],
             ):
                 status, _, error = module.run_command(command)
                 if status:

@@ -1,0 +1,117 @@
+"""`./pacs test`: linters, types and tests; pytest runs last and its closing line is the last line printed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import console
+from cli.exit_codes import ExitCode
+from toolchain import debian
+from toolchain.paths import REPOSITORY, cache_directory
+from toolchain.progress import Progress
+
+All = Annotated[
+    bool,
+    typer.Option(
+        "--all", help="Also integration (real Ceph and PostgreSQL processes) and the running region."
+    ),
+]
+
+_SHOWN_LINES = 40
+_BIN = Path(sys.executable).parent
+_SOURCES = ("cli", "infra", "services", "toolchain", "load_tests", "dashboards", "tests")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A check that comes before the tests: its name and its command, run in the repository."""
+
+    name: str
+    command: Sequence[str]
+
+
+def test(everything: All = False) -> None:
+    """Run ruff, mypy, promtool, ansible-lint and the tests. Without --all: no cluster, minutes."""
+    with console.progress() as progress:
+        debian.install(debian.listed("test"), progress)
+        if everything:
+            debian.install([*debian.listed("up"), *debian.listed("integration")], progress)
+        failed = [step.name for step in steps() if not _passes(step, progress)]
+    if everything and not _region_is_up():
+        failed.append("the region")
+    # The closing line of the test runner must be the last thing that is printed.
+    status = subprocess.run(
+        pytest(everything=everything, failed=failed), cwd=REPOSITORY, check=False
+    ).returncode
+    if status != 0 or failed:
+        raise typer.Exit(ExitCode.DIFFERENCE)
+
+
+def steps() -> list[Step]:
+    """What is checked before the tests, as far as this checkout has it."""
+    sources = [name for name in _SOURCES if (REPOSITORY / name).is_dir()]
+    found = [
+        Step("ruff", [str(_BIN / "ruff"), "check", "--quiet", *sources]),
+        Step("ruff format", [str(_BIN / "ruff"), "format", "--check", "--quiet", *sources]),
+        Step("mypy", [str(_BIN / "mypy"), "--cache-dir", str(cache_directory() / "mypy")]),
+    ]
+    rules = sorted(str(path) for path in (REPOSITORY / "dashboards").glob("**/*.rules.yaml"))
+    if rules and shutil.which("promtool"):
+        found.append(Step("promtool", ["promtool", "check", "rules", *rules]))
+    playbooks = [name for name in ("roles", "playbooks") if (REPOSITORY / name).is_dir()]
+    if playbooks:
+        lint = [
+            str(_BIN / "ansible-lint"),
+            "--offline",
+            "--nocolor",
+            "-q",
+            "--profile",
+            "production",
+            *playbooks,
+        ]
+        found.append(Step("ansible-lint", lint))
+    return found
+
+
+def pytest(*, everything: bool, failed: Sequence[str]) -> list[str]:
+    """The test runner's command line; `failed` checks are told in its header, above its closing line."""
+    command = [sys.executable, "-m", "pytest", "-o", f"cache_dir={cache_directory() / 'pytest'}"]
+    # Real processes share ports and the region is one: with them, one test after the other.
+    command += ["-m", ""] if everything else ["-n", "2", "--dist", "worksteal"]
+    if failed:
+        console.err.print(f"[red]failed before the tests:[/red] {', '.join(failed)}")
+    return command
+
+
+def _passes(step: Step, progress: Progress) -> bool:
+    progress.update(step.name, "checking")
+    environment = os.environ | {"ANSIBLE_ROLES_PATH": str(REPOSITORY / "roles")}
+    answer = subprocess.run(
+        step.command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
+    if answer.returncode == 0:
+        progress.done(step.name, "passed")
+        return True
+    if isinstance(progress, console.Lines):
+        progress.failed(step.name, f"exit {answer.returncode}")
+    lines = (answer.stdout + answer.stderr).splitlines()
+    console.log.error("%s", "\n".join(lines))
+    if len(lines) > _SHOWN_LINES:
+        lines = [f"({len(lines) - _SHOWN_LINES} lines before this are in the log)", *lines[-_SHOWN_LINES:]]
+    console.err.print("\n".join(lines), markup=False, soft_wrap=True)
+    return False
+
+
+def _region_is_up() -> bool:
+    """The region tests need the local stack; `up` says itself what it does and what failed."""
+    command = [sys.executable, "-m", "cli", "up"]
+    return subprocess.run(command, cwd=REPOSITORY, stdout=sys.stderr, check=False).returncode == 0

@@ -1,0 +1,157 @@
+"""`./pacs up`: from a bare machine to a running region; run again, it repairs what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Group
+from rich.table import Table
+
+from cli import console, health, local_hosts
+from cli.doctor import require
+from cli.engine.events import Stream
+from cli.engine.plays import PlayRun, runs_since
+from cli.engine.recovery import alone, drop_pending_operations, end_orphans, release_stale_locks
+from cli.engine.workspace import Layout, region_program, select
+from cli.errors import StepError
+from cli.exit_codes import ExitCode
+from cli.options import Json, Stack
+from infra.pki.private_files import write_private
+from toolchain import debian, install, manifests
+
+if TYPE_CHECKING:
+    from infra.config.region import RegionConfig
+    from toolchain.progress import Progress
+
+_MARKS = {
+    "healthy": "[green]healthy[/green]",
+    "degraded": "[yellow]degraded[/yellow]",
+    "pending": "[cyan]pending[/cyan]",
+    "down": "[red]down[/red]",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one `up` did: Pulumi's counts, the plays that ran, what the stack says, how each part is."""
+
+    stack: str
+    changed: int
+    unchanged: int
+    components: dict[str, str]
+    plays: list[PlayRun]
+    outputs: dict[str, Any]
+    parts: list[health.Health]
+
+
+def up(stack: Stack = "local", as_json: Json = False) -> None:
+    """Stand the region up, or bring it back to what the stack file declares."""
+    from infra.config.region import load_region  # noqa: PLC0415  --help must not pay for it
+
+    region = load_region(stack)
+    layout = Layout(stack)
+    require(stack)
+    layout.make()
+    with alone(layout), console.progress() as progress:
+        tools = prepare(region, progress)
+        local_hosts.wake(layout, progress)
+        outcome = _apply(region, layout, tools, progress)
+    console.emit(asdict(outcome), _summary(outcome, layout), as_json=as_json)
+    if health.worst(outcome.parts) == "down":
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def prepare(region: RegionConfig, progress: Progress) -> install.Toolset:
+    """Packages, tools, manifests and images: what must be on this machine before Pulumi begins."""
+    debian.install(debian.listed("up"), progress)
+    tools = install.ensure(None, progress)
+    manifests.ensure(progress)
+    if region.images.source == "directory":
+        from toolchain import images  # noqa: PLC0415
+
+        images.ensure(progress=progress)
+    return tools
+
+
+def _apply(region: RegionConfig, layout: Layout, tools: install.Toolset, progress: Progress) -> Outcome:
+    ended, released = end_orphans(layout, progress), release_stale_locks(layout)
+    progress.update("pulumi", "reading the stack")
+    program = region_program()
+    stack = select(layout, region, tools, program)
+    dropped = drop_pending_operations(stack)
+    if ended or released or dropped:
+        told = f"{ended} processes ended, {released} locks released, {len(dropped)} operations taken up"
+        progress.done("pulumi", f"after a killed run: {told}")
+    begun = datetime.now(UTC)
+    stream = Stream(progress)
+    from pulumi.automation.errors import CommandError  # noqa: PLC0415
+
+    try:
+        result = stack.up(refresh=True, on_event=stream, on_output=console.log.debug, color="never")
+    except CommandError as error:
+        console.log.error("%s", error)
+        raise program.error or failure(stream, str(error)) from None
+    finally:
+        stream.finish()
+    _keep_kubeconfig(layout, result.outputs)
+    outputs = {name: output.value for name, output in result.outputs.items() if not output.secret}
+    return Outcome(
+        stack=layout.stack,
+        changed=stream.changed,
+        unchanged=stream.unchanged,
+        components={component.name: component.result() for component in stream.components.values()},
+        plays=runs_since(layout.logs, begun),
+        outputs=outputs,
+        parts=health.examine(region, layout),
+    )
+
+
+def failure(stream: Stream, text: str) -> StepError:
+    """The first resource that failed, in its provider's words; Pulumi's own last words where none did."""
+    if not stream.failures:
+        lines = [line for line in text.splitlines() if line.strip()]
+        return StepError("pulumi failed", "\n".join(lines[-6:]), "Run again: what was done stays done.")
+    first, *others = stream.failures
+    more = f" ({len(others)} more failed: see the log)" if others else ""
+    return StepError(
+        f"{first.resource} could not be brought to its state{more}",
+        "\n".join(first.message.splitlines()[-12:]),
+        "Mend the cause and run again: what was done stays done.",
+    )
+
+
+def _keep_kubeconfig(layout: Layout, outputs: Mapping[str, Any]) -> None:
+    """Leave the operator's kubeconfig where contracts section 14 says; `status` and `env` use it."""
+    output = outputs.get("kubeconfig")
+    if output is not None and isinstance(output.value, str):
+        write_private(layout.kubeconfig, output.value.encode())
+
+
+def _summary(outcome: Outcome, layout: Layout) -> Group:
+    applied = [run for run in outcome.plays if run.mode == "apply"]
+    checked = [run for run in outcome.plays if run.mode == "check"]
+    facts = Table(box=None, show_header=False, pad_edge=False, title="the region", title_justify="left")
+    facts.add_column(style="bold")
+    facts.add_column(overflow="fold")
+    for name, value in outcome.outputs.items():
+        facts.add_row(name.replace("_", " "), str(value))
+    facts.add_row("credentials", str(layout.secrets))
+    facts.add_row("kubeconfig", str(layout.kubeconfig))
+    facts.add_row("resources", f"{outcome.unchanged} unchanged, {outcome.changed} changed")
+    changed = sum(run.changed for run in outcome.plays)
+    facts.add_row("plays", f"{len(checked)} checked, {len(applied)} applied, changed={changed}")
+    return Group(health_table(outcome.parts), "", facts)
+
+
+def health_table(parts: list[health.Health]) -> Table:
+    """One line a part."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("part", "health", "seen"):
+        table.add_column(title, overflow="fold")
+    for part in parts:
+        table.add_row(part.part, _MARKS[part.state], part.seen)
+    return table

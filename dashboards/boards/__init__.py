@@ -1,0 +1,1 @@
+"""Boards: outlines of rows; what a panel shows comes from `queries`."""

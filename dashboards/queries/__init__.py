@@ -1,0 +1,1 @@
+"""All PromQL of the platform: functions from Config to an expression, one module for each subject."""

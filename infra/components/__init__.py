@@ -1,0 +1,1 @@
+"""Pulumi components: one noun of the architecture each."""

@@ -1,0 +1,102 @@
+"""A branch: a hospital's edge host and the play that makes it one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from infra.components.cluster import node_variables
+from infra.components.hosts import branch_spec, device_paths, inventory_host
+from infra.config.region import RegionConfig
+from infra.config.sections import Branch as BranchConfig
+from infra.credentials import Credentials
+from infra.layout.sizing import branch_cache_bytes, retention_days
+from infra.providers.ansible_play import AnsiblePlay, AnsiblePlayArgs, role_digest
+from infra.providers.host import Host
+from infra.supplies import Supplies
+
+PLAYBOOK = "playbooks/branch.yml"
+IMAGES = ("services", "postgresql", "prometheus")
+"""Our images that a branch runs; what kubeadm asks for comes beside them."""
+
+
+@dataclass(frozen=True)
+class BranchArgs:
+    """The region, the branch's entry in it, the region's public credentials, and what a node is made of."""
+
+    region: RegionConfig
+    branch: BranchConfig
+    credentials: Credentials
+    supplies: Supplies
+
+
+class Branch(pulumi.ComponentResource):
+    """A Host and an AnsiblePlay. A host out of reach leaves `status` pending; nothing waits."""
+
+    def __init__(self, name: str, args: BranchArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("pacs:branch:Branch", name, {}, opts)
+        region, branch, supplies = args.region, args.branch, args.supplies
+        host = Host(
+            branch.site,
+            branch_spec(region, branch, supplies.state_dir),
+            optional=True,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        per_host = {"edge_node_disks": device_paths(host), "kubernetes_node_address": branch.address}
+        play = AnsiblePlay(
+            f"branch-{branch.site}",
+            AnsiblePlayArgs(
+                playbook=PLAYBOOK,
+                hosts=[inventory_host(host, ["branch"], per_host)],
+                variables=branch_variables(region, branch, args.credentials, supplies),
+                role_digest=role_digest(PLAYBOOK),
+                state_dir=supplies.state_dir,
+                optional=True,
+            ),
+            pulumi.ResourceOptions(parent=self),
+        )
+        self.status = play.status
+        self.register_outputs({"status": self.status})
+
+
+def branch_variables(
+    region: RegionConfig, branch: BranchConfig, credentials: Credentials, supplies: Supplies
+) -> dict[str, Any]:
+    """Variables of the roles edge_node and kubernetes_node for one branch. None of them is secret.
+
+    The one-time enrolment token is not among them: the play asks for one on the operator's machine, and only
+    while the host has no identity.
+    """
+    return {
+        **node_variables(region, supplies, images=IMAGES),
+        "kubernetes_node_profile": "branch",
+        "kubernetes_node_control_plane_endpoint": f"api.{branch.site}.{region.region.domain}",
+        "kubernetes_node_extra_sans": [branch.address],
+        "edge_node_region": region.region.name,
+        "edge_node_domain": region.region.domain,
+        "edge_node_epoch": region.region.epoch,
+        "edge_node_institution": branch.institution,
+        "edge_node_site": branch.site,
+        "edge_node_state_directory": str(supplies.state_dir),
+        "edge_node_images": {
+            name: supplies.images[name] for name in IMAGES
+        },
+        "edge_node_image_pull_policy": supplies.pull_policy,
+        "edge_node_gateway_address": region.network.gateway_address,
+        "edge_node_gateway_names": [region.gateway_name, region.ca_name],
+        "edge_node_lan": branch.lan,
+        "edge_node_lan_address": branch.lan_address,
+        "edge_node_management": region.network.management,
+        "edge_node_ae_title": branch.ae_title,
+        "edge_node_dimse_port": branch.dimse_port,
+        "edge_node_calling": [peer.model_dump() for peer in branch.calling],
+        "edge_node_retention_days": retention_days(branch.retention),
+        "edge_node_cache_bytes": branch_cache_bytes(disk.size for disk in branch.disks),
+        "edge_node_line_rate": branch.line_rate,
+        "edge_node_root": credentials.root,
+        "edge_node_root_fingerprint": credentials.root_fingerprint,
+        "edge_node_receipt_certificates": credentials.receipts.chain,
+        "edge_node_token_keys": credentials.token_keys,
+    }

@@ -1,0 +1,198 @@
+"""Specifications of Ceph's resources, as functions of RegionConfig: plain data, tested as such."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+from infra import naming
+from infra.components.pods import Object, container, pod_spec
+from infra.config.region import RegionConfig
+from infra.config.sections import CephPool, ErasureCodedPool, ObjectStoreConfig
+from infra.layout.sizing import osd_memory_bytes
+
+_ROOK_UID = 2016
+
+
+def cluster_spec(region: RegionConfig, image: str, devices: Mapping[str, pulumi.Input[list[str]]]) -> Object:
+    """A CephCluster: encrypted messenger only, every device named, no daemon that the image has not."""
+    store = region.object_store
+    nodes = [node for node in region.datacenter.nodes if "storage" in node.roles]
+    spare_nodes = len(region.datacenter.nodes) >= store.monitors
+    return {
+        "cephVersion": {"image": image, "allowUnsupported": store.allow_unsupported_ceph},
+        "dataDirHostPath": "/var/lib/rook",
+        # With a single copy an OSD can never be stopped "safely": Rook would wait for ever.
+        "skipUpgradeChecks": store.data_pool.layout().width == 1,
+        "mon": {"count": store.monitors, "allowMultiplePerNode": not spare_nodes},
+        "mgr": {"count": store.managers, "allowMultiplePerNode": False},
+        "dashboard": {"enabled": False},
+        "monitoring": {"enabled": False, "metricsDisabled": not store.ceph_exporter},
+        "network": {"connections": {"encryption": {"enabled": True}, "requireMsgr2": True}},
+        "crashCollector": {"disable": True},
+        "logCollector": {"enabled": False},
+        "cephConfig": {"global": global_settings(store)},
+        "resources": {
+            "mon": {"requests": {"memory": "512Mi"}, "limits": {"memory": "2Gi"}},
+            "mgr": {"requests": {"memory": "512Mi"}, "limits": {"memory": "2Gi"}},
+        },
+        "priorityClassNames": {
+            "mon": "system-node-critical",
+            "osd": "system-node-critical",
+            "mgr": "system-cluster-critical",
+        },
+        "storage": {
+            "useAllNodes": False,
+            "useAllDevices": False,
+            "config": {"encryptedDevice": str(store.encrypt_devices).lower()},
+            "nodes": [
+                {
+                    "name": node.name,
+                    "devices": pulumi.Output.from_input(devices[node.name]).apply(device_names),
+                    "resources": _osd_resources(node.memory, len(node.disks)),
+                }
+                for node in nodes
+            ],
+        },
+        "disruptionManagement": {"managePodBudgets": len(nodes) > 1},
+    }
+
+
+def global_settings(store: ObjectStoreConfig) -> dict[str, str]:
+    """Ceph options; every value is text, as Rook wants it."""
+    settings = {
+        # These machines have large disks with little free: a percentage would warn from the first day.
+        "mon_data_avail_warn": "5",
+        "osd_pool_default_size": str(store.metadata_pool.size),
+        "osd_pool_default_min_size": str(min_size(store.metadata_pool)),
+        "mon_allow_pool_size_one": str(store.metadata_pool.size == 1).lower(),
+    }
+    if store.osd_class_dir:
+        # A relative class path makes RGW fail with "Operation not supported".
+        settings["osd_class_dir"] = store.osd_class_dir
+    return settings
+
+
+def min_size(pool: CephPool) -> int:
+    """What must be there for a write: one more than the least that could be read back, if there is more."""
+    layout = pool.layout()
+    return min(layout.width, layout.data + 1)
+
+
+def pool_spec(pool: CephPool, failure_domain: str) -> Object:
+    """A pool of a CephObjectStore."""
+    if isinstance(pool, ErasureCodedPool):
+        return {
+            "failureDomain": failure_domain,
+            "erasureCoded": {"dataChunks": pool.data, "codingChunks": pool.coding},
+            "parameters": {"min_size": str(min_size(pool))},
+        }
+    return {
+        "failureDomain": failure_domain,
+        "replicated": {"size": pool.size, "requireSafeReplicaSize": pool.size > 1},
+        "parameters": {"min_size": str(min_size(pool))},
+    }
+
+
+def object_store_spec(region: RegionConfig) -> Object:
+    """A CephObjectStore: TLS on 443 only, users of our namespace, pools that outlive the resource."""
+    store = region.object_store
+    return {
+        "metadataPool": pool_spec(store.metadata_pool, store.failure_domain),
+        "dataPool": pool_spec(store.data_pool, store.failure_domain),
+        "preservePoolsOnDelete": True,
+        "allowUsersInNamespaces": [naming.PACS],
+        "gateway": {
+            "securePort": 443,
+            "sslCertificateRef": naming.OBJECT_STORE_TLS,
+            "instances": store.gateways,
+            "resources": {"requests": {"memory": "512Mi"}, "limits": {"memory": "2Gi"}},
+            "priorityClassName": "system-cluster-critical",
+        },
+    }
+
+
+def device_names(paths: list[str] | None) -> list[Object]:
+    """Devices as Rook names them: `loop3` and `sdb` bare, a link under /dev/disk by its whole path."""
+    return [
+        {"name": bare if "/" not in (bare := path.removeprefix("/dev/")) else path} for path in paths or []
+    ]
+
+
+def upkeep_commands(store: ObjectStoreConfig) -> list[str]:
+    """Commands that bring Ceph to what RegionConfig says and Rook has no field for; each may be repeated."""
+    commands = [f"ceph health mute {shlex.quote(check.code)} --sticky" for check in store.muted_health_checks]
+    if not store.ceph_exporter:
+        # With metrics disabled Rook starts no exporter, but also turns the mgr's own metrics off, again
+        # and again; Prometheus reads those.
+        commands.append("ceph mgr module enable prometheus")
+    return commands
+
+
+def upkeep_spec(region: RegionConfig, image: str, pull_policy: str) -> Object:
+    """A CronJob that repeats `upkeep_commands`; its annotations carry why each health check is muted."""
+    store = region.object_store
+    mounts = {
+        "/etc/ceph": "ceph-config!",
+        "/etc/rook": "mon-endpoints",
+        "/var/lib/rook-ceph-mon": "admin-secret",
+    }
+    username = {"secretKeyRef": {"name": "rook-ceph-mon", "key": "ceph-username"}}
+    prepare = container(
+        "config",
+        image,
+        pull_policy,
+        mounts,
+        command=["/usr/local/bin/toolbox.sh"],
+        args=["--skip-watch"],
+        env=[{"name": "ROOK_CEPH_USERNAME", "valueFrom": username}],
+    )
+    script = "\n".join(upkeep_commands(store))
+    keep = container(
+        "upkeep", image, pull_policy, {"/etc/ceph": "ceph-config"}, command=["bash", "-ec", script]
+    )
+    volumes: list[Object] = [
+        {"name": "ceph-config", "emptyDir": {}},
+        {
+            "name": "mon-endpoints",
+            "configMap": {
+                "name": "rook-ceph-mon-endpoints",
+                "items": [{"key": "data", "path": "mon-endpoints"}],
+            },
+        },
+        {
+            "name": "admin-secret",
+            "secret": {
+                "secretName": "rook-ceph-mon",
+                "items": [{"key": "ceph-secret", "path": "secret.keyring"}],
+            },
+        },
+    ]
+    pod = pod_spec([keep], volumes, user=_ROOK_UID, initContainers=[prepare], restartPolicy="OnFailure")
+    reasons = {f"pacs/{check.code.lower()}": check.reason for check in store.muted_health_checks}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": "ceph-upkeep", "namespace": naming.CEPH, "annotations": reasons},
+        "spec": {
+            "schedule": "*/5 * * * *",
+            "concurrencyPolicy": "Forbid",
+            "successfulJobsHistoryLimit": 1,
+            "failedJobsHistoryLimit": 1,
+            "jobTemplate": {"spec": {"backoffLimit": 2, "template": {"spec": pod}}},
+        },
+    }
+
+
+def _osd_resources(memory: str, devices: int) -> dict[str, Any]:
+    target = osd_memory_bytes(memory, devices)
+    # Ceph aims at osd_memory_target and may pass it for a moment; Rook derives the target from the request.
+    limit = int(target * 1.5)
+    return {"requests": {"memory": _mebibytes(target)}, "limits": {"memory": _mebibytes(limit)}}
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count >> 20}Mi"

@@ -1,0 +1,74 @@
+"""Secrets and ConfigMaps that carry the region's certificates and keys to the pods that use them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_kubernetes.core.v1 import ConfigMap, Secret
+
+from infra import naming
+from infra.credentials import Credentials, ServerIdentity
+
+GATEWAY_IDENTITY = "gateway-identity"
+CA_IDENTITY = "ca-identity"
+ARCHIVE_IDENTITY = "archive-identity"
+TRUST = "region-trust"
+
+
+@dataclass(frozen=True)
+class CertificatesArgs:
+    """The region's credentials; private halves become secrets before they reach a resource."""
+
+    credentials: Credentials
+
+
+class Certificates(pulumi.ComponentResource):
+    """One Secret for each holder of a private key, none with a key that its holder does not need."""
+
+    def __init__(self, name: str, args: CertificatesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("pacs:security:Certificates", name, {}, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        given = args.credentials
+        self._tls(naming.OBJECT_STORE_TLS, naming.CEPH, given.object_store)
+        self._tls(naming.DATABASE_TLS, naming.PACS, given.database)
+        # CloudNativePG looks for ca.crt under this name; without the CA's key, so it will not sign anything.
+        self._opaque(naming.DATABASE_CA, naming.PACS, {"ca.crt": given.root})
+        gateway = {**_pair(given.gateway), "root.crt": given.root, "sites.crl": given.revocation_list}
+        gateway["gateway.key"] = given.gateway_key
+        self._opaque(GATEWAY_IDENTITY, naming.PACS, gateway)
+        ca = {"root.crt": given.root, "sites.crt": given.enrolment.chain, "sites.key": given.enrolment.key}
+        self._opaque(CA_IDENTITY, naming.PACS, ca)
+        archive = {"receipts.crt": given.receipts.chain, "receipts.key": given.receipts.key}
+        archive["gateway.key"] = given.gateway_key
+        self._opaque(ARCHIVE_IDENTITY, naming.PACS, archive)
+        ConfigMap(
+            TRUST,
+            metadata={"name": TRUST, "namespace": naming.PACS},
+            data={"root.crt": given.root, "tokens.jwks.json": given.token_keys},
+            opts=child,
+        )
+        self.register_outputs({})
+
+    def _tls(self, name: str, namespace: str, identity: ServerIdentity) -> None:
+        labels = {"cnpg.io/reload": ""} if namespace == naming.PACS else {}
+        self._secret(name, namespace, "kubernetes.io/tls", _pair(identity), labels)
+
+    def _opaque(self, name: str, namespace: str, files: Mapping[str, str]) -> None:
+        self._secret(name, namespace, "Opaque", files, {})
+
+    def _secret(
+        self, name: str, namespace: str, kind: str, files: Mapping[str, str], labels: Mapping[str, str]
+    ) -> None:
+        Secret(
+            name,
+            metadata={"name": name, "namespace": namespace, "labels": dict(labels)},
+            type=kind,
+            string_data=pulumi.Output.secret(dict(files)),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+
+def _pair(identity: ServerIdentity) -> dict[str, str]:
+    return {"tls.crt": identity.chain, "tls.key": identity.key}

@@ -1,0 +1,1 @@
+"""Pure arithmetic: addresses, pools and sizes. No Pulumi, no files, no network."""

@@ -1,0 +1,71 @@
+"""Sizes and durations: how much room there is, and whether a retention fits into it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+
+SIZE_PATTERN = r"^[1-9][0-9]*(Mi|Gi|Ti|Pi)$"
+
+_UNITS = {"Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "Pi": 1 << 50}
+_RETENTION = re.compile(r"P([1-9][0-9]*)([DMY])")
+# The longest month and the longest year: a retention must never come out shorter than what was promised.
+_DAYS = {"D": 1, "M": 31, "Y": 366}
+
+# A branch keeps this part of its disks free of images: PostgreSQL, segments and the outbox live there too.
+BRANCH_RESERVE = 0.15
+
+
+class SizingError(ValueError):
+    """A size, a duration or a combination of them cannot work; the text says what to change."""
+
+
+def size_bytes(text: str) -> int:
+    """Bytes of a size such as `20Gi`. Raises SizingError."""
+    if not re.fullmatch(SIZE_PATTERN, text):
+        raise SizingError(f"got {text!r}; allowed: a whole number and Mi, Gi, Ti or Pi, such as 20Gi")
+    return int(text[:-2]) * _UNITS[text[-2:]]
+
+
+def format_bytes(count: int) -> str:
+    """A size for people: the largest binary unit that leaves at least 1, one decimal."""
+    for unit, factor in reversed(_UNITS.items()):
+        if count >= factor:
+            return f"{count / factor:.1f}{unit}"
+    return f"{count} bytes"
+
+
+def retention_days(text: str) -> int:
+    """Days of an ISO 8601 duration of days, months or years (`P3M`), rounded up. Raises SizingError."""
+    match = _RETENTION.fullmatch(text)
+    if match is None:
+        raise SizingError(f"got {text!r}; allowed: an ISO 8601 duration such as P3M, P90D or P1Y")
+    return int(match[1]) * _DAYS[match[2]]
+
+
+def branch_cache_bytes(disks: Iterable[str]) -> int:
+    """What a branch's disks hold of images, after the reserve for its database and segments."""
+    return math.floor(sum(size_bytes(disk) for disk in disks) * (1 - BRANCH_RESERVE))
+
+
+def check_retention_fits(site: str, disks: Iterable[str], daily: str, retention: str) -> None:
+    """A branch must hold its retention's images on its own disks (M-12). Raises SizingError."""
+    room = branch_cache_bytes(disks)
+    days = retention_days(retention)
+    needed = size_bytes(daily) * days
+    if needed > room:
+        possible = room // size_bytes(daily)
+        raise SizingError(
+            f"branch {site}: got a retention of {retention} ({days} days) at {daily} a day = "
+            f"{format_bytes(needed)}; its disks hold {format_bytes(room)} ({possible} days). "
+            "Add disks, or lower retention or daily_volume"
+        )
+
+
+def osd_memory_bytes(node_memory: str, devices: int, *, share: float = 0.5) -> int:
+    """Memory target of each OSD of a node: an equal part of `share` of the node, between 1 and 8 GiB."""
+    if devices < 1:
+        raise SizingError(f"got {devices} devices; allowed: at least one")
+    each = int(size_bytes(node_memory) * share / devices)
+    return max(_UNITS["Gi"], min(each, 8 * _UNITS["Gi"]))

@@ -1,0 +1,93 @@
+"""Private keys on the operator's machine: encrypted, owner-only, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+SigningKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+
+
+class PkiError(Exception):
+    """A key or certificate of the region cannot be used; the text says which, why and what to do."""
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write `content` with mode 0600 so that a crash leaves the old file or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part = path.with_name(path.name + ".part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def read_passphrase(path: Path) -> bytes:
+    """The passphrase that encrypts the region's keys; refused when others may read it.
+
+    Raises PkiError when the file is missing, open to others or shorter than 16 characters.
+    """
+    try:
+        mode = path.stat().st_mode & 0o077
+        passphrase = path.read_bytes().strip()
+    except OSError as error:
+        raise PkiError(
+            f"the passphrase of the region's keys cannot be read from {path}: {error.strerror}; "
+            "restore the file from your safe, without it the root key is lost"
+        ) from error
+    if mode:
+        raise PkiError(
+            f"{path} can be read by others (mode {mode:03o} beyond the owner); run: chmod 600 {path}"
+        )
+    if len(passphrase) < 16:
+        raise PkiError(f"the passphrase in {path} has {len(passphrase)} characters; at least 16 are needed")
+    return passphrase
+
+
+def save_key(path: Path, key: SigningKey, passphrase: bytes) -> None:
+    """Store `key` as PKCS #8 PEM encrypted with `passphrase`."""
+    encryption = serialization.BestAvailableEncryption(passphrase)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    write_private(path, pem)
+
+
+def load_key(path: Path, passphrase: bytes) -> SigningKey:
+    """Read a key that `save_key` wrote.
+
+    Raises PkiError for a wrong passphrase, a damaged file or another algorithm.
+    """
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), passphrase)
+    except (ValueError, TypeError) as error:
+        raise PkiError(
+            f"{path} cannot be opened: the passphrase is another one or the file is damaged; "
+            "restore both from the same backup"
+        ) from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
+        raise PkiError(f"{path} holds a {type(key).__name__}; expected an ECDSA P-256 or Ed25519 key")
+    return key
+
+
+def ensure_secret(path: Path) -> str:
+    """A random secret of 256 bits in a file of its own, made on the first call (a shared key, a password)."""
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(32).encode("ascii") + b"\n")
+    return path.read_text(encoding="ascii").strip()
+
+
+def clear_pem(key: SigningKey) -> bytes:
+    """PKCS #8 PEM without encryption, for a Kubernetes Secret or a file on a tmpfs; never for the root."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

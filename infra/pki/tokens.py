@@ -1,0 +1,75 @@
+"""Tokens for people and tools at the centre: signing key, public JWKS, issuing (contracts section 9).
+
+The tokens are EdDSA JWTs (RFC 7519, RFC 8037). Whoever verifies needs only the JWKS file; nobody is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from joserfc import jwt
+from joserfc.jwk import OKPKey
+
+from infra.pki.private_files import PkiError, clear_pem, load_key, save_key
+
+Scope = Literal["dicomweb:read", "dicomweb:store", "ops"]
+MAX_LIFETIME = timedelta(hours=12)
+
+
+def ensure_token_key(directory: Path, passphrase: bytes) -> OKPKey:
+    """The Ed25519 key that signs the region's tokens, made on the first call (`kid`: RFC 7638 thumbprint)."""
+    path = directory / "tokens.key"
+    if not path.exists():
+        save_key(path, ed25519.Ed25519PrivateKey.generate(), passphrase)
+    key = load_key(path, passphrase)
+    if not isinstance(key, ed25519.Ed25519PrivateKey):
+        raise PkiError(f"{path} is not an Ed25519 key; move it away and run again to make one")
+    jwk = OKPKey.import_key(clear_pem(key))
+    return OKPKey.import_key(
+        {**jwk.as_dict(private=True), "kid": jwk.thumbprint(), "alg": "EdDSA", "use": "sig"}
+    )
+
+
+def public_jwks(*keys: OKPKey) -> str:
+    """The JWKS document (RFC 7517 section 5) that verifiers read: public halves only, newest key first."""
+    return json.dumps({"keys": [key.as_dict(private=False) for key in keys]}, indent=1, sort_keys=True) + "\n"
+
+
+def issue_token(
+    key: OKPKey,
+    *,
+    issuer: str,
+    audience: str,
+    subject: str,
+    institutions: Sequence[str],
+    scopes: Sequence[Scope],
+    now: datetime,
+    lifetime: timedelta = timedelta(hours=1),
+) -> str:
+    """Sign a token for `subject` over the studies of `institutions` (`["*"]`: every one).
+
+    `issuer` is `https://pacs.<domain>`, `audience` `region:<region>` or `site:<site>`. Raises PkiError for
+    a lifetime beyond 12 hours, no institution or no scope: a token that allows nothing is a mistake.
+    """
+    if not timedelta(0) < lifetime <= MAX_LIFETIME:
+        raise PkiError(f"a token may live up to {MAX_LIFETIME}; {lifetime} was asked for")
+    if not institutions or not scopes:
+        raise PkiError("a token needs at least one institution (or *) and one scope")
+    issued = int(now.timestamp())
+    claims = {
+        "iss": issuer,
+        "aud": audience,
+        "sub": subject,
+        "iat": issued,
+        "exp": issued + int(lifetime.total_seconds()),
+        "jti": secrets.token_urlsafe(16),
+        "institutions": list(institutions),
+        "scope": " ".join(scopes),
+    }
+    return jwt.encode({"alg": "EdDSA", "kid": key.kid, "typ": "JWT"}, claims, key, algorithms=["EdDSA"])

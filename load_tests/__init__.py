@@ -1,0 +1,1 @@
+"""Load tests: people and machines of a hospital at work, through a region's public interfaces only."""

@@ -1,0 +1,1 @@
+"""Clients that report each request to Locust: DICOMweb over HTTP, and DIMSE."""

@@ -1,0 +1,1 @@
+"""Synthetic, seeded data: no patient was ever in it."""

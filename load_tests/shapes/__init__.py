@@ -1,0 +1,1 @@
+"""How the load changes over time: one file per intent."""

@@ -1,0 +1,1 @@
+"""The roles of a hospital: who asks for what, how often, and why we believe it."""

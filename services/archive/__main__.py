@@ -1,0 +1,137 @@
+"""`python -m services.archive [serve|migrate|rebuild]`: the archive's process and its two chores.
+
+`serve` (the default) runs until SIGTERM or SIGINT. `rebuild` enters every stored pack that has no row
+and ends; on an empty database it makes the index from packs alone. Exit codes: 0 done, 1 failed,
+2 wrong settings, 4 a dependency is away, run it again.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+import uvloop
+from pydantic import ValidationError
+from starlette.types import ASGIApp
+
+from services.archive.app import Archive, build, parts_of, sink_of
+from services.archive.index.rebuild import Rebuilt, enter_missing
+from services.archive.migrate import migrate
+from services.archive.settings import ArchiveSettings
+from services.common import logs
+from services.common.errors import Unavailable
+
+GRACE_SECONDS = 20
+_log = logging.getLogger("services.archive")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server without its signal handlers: two of them run in this process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m services.archive", description=__doc__)
+    parser.add_argument("command", nargs="?", default="serve", choices=("serve", "migrate", "rebuild"))
+    command = parser.parse_args(arguments).command
+    try:
+        settings = ArchiveSettings.from_environment()
+    except ValidationError as error:
+        for problem in error.errors(include_input=False, include_url=False, include_context=False):
+            name = "_".join(str(part) for part in problem["loc"])
+            print(f"PACS_{name.upper()}: {problem['msg']}" if name else problem["msg"], file=sys.stderr)
+        return 2
+    logs.configure("archive", settings.log_level)
+    try:
+        if command == "serve":
+            uvloop.run(serve(settings))
+        elif command == "migrate":
+            migrate(settings.dsn)
+        else:
+            print(json.dumps(_rebuild(settings)))
+    except Unavailable:
+        _log.exception("a dependency is away")
+        return 4
+    except (OSError, ValueError) as error:
+        _log.exception("the archive cannot run")
+        print(f"the archive cannot run: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def serve(settings: ArchiveSettings) -> None:
+    """Run everything until a signal; what was acknowledged is durable whenever this ends, however it ends."""
+    archive = build(settings)
+    public = _listen(settings.http_host, settings.http_port)
+    internal = _listen(settings.internal_host, settings.internal_port)
+    servers = [_server(archive.public), _server(archive.internal)]
+
+    def end() -> None:
+        for server in servers:
+            server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    archive.start()
+    _announce(archive, public, internal)
+    try:
+        await asyncio.gather(servers[0].serve(sockets=[public]), servers[1].serve(sockets=[internal]))
+    finally:
+        await asyncio.to_thread(archive.stop)
+        _log.info("archive ended")
+
+
+def _server(app: ASGIApp) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            loop="none",
+            http="httptools",
+            lifespan="off",
+            log_config=None,
+            # uvicorn's access log would hold the query, and with it patients' names.
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_keep_alive=65,
+        )
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=2048)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"cannot listen on {host}:{port} ({error.strerror}); end what uses it"
+        ) from error
+
+
+def _announce(archive: Archive, public: socket.socket, internal: socket.socket) -> None:
+    for name, port in (
+        ("http", public.getsockname()[1]), ("internal", internal.getsockname()[1]), ("dimse", archive.dimse.port),
+    ):  # fmt: skip
+        _log.info("listening", extra={"action": name, "port": port})
+
+
+def _rebuild(settings: ArchiveSettings) -> dict[str, int]:
+    migrate(settings.dsn)
+    parts = parts_of(settings)
+    result: Rebuilt = enter_missing(parts.store, parts.index, sink_of(settings, parts))
+    return {"packs": result.packs, "entered": result.entered, "damaged": result.damaged}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

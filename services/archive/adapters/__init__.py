@@ -1,0 +1,1 @@
+"""Adapters of the archive's ports; each translates its driver's errors into those of the port."""

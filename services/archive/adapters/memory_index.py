@@ -1,0 +1,237 @@
+"""The index in memory: for tests and for trying things out; it passes the same contract suite as PostgreSQL."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import Any
+
+from services.archive.index.query import (
+    Between,
+    Condition,
+    Kind,
+    Level,
+    NameLike,
+    OneOf,
+    Query,
+    Wildcard,
+    wildcard_fits,
+)
+from services.archive.index.records import (
+    Conflict,
+    InstanceRecord,
+    Match,
+    Outcome,
+    PackContent,
+    PackRecord,
+    ReceiptRecord,
+    SearchName,
+    SeriesRecord,
+    StoredInstance,
+    StudyRecord,
+)
+
+
+@dataclass(slots=True)
+class _Row:
+    pack: PackRecord
+    instance: InstanceRecord
+
+
+@dataclass(slots=True)
+class _Study:
+    institution: str
+    record: StudyRecord
+    series: dict[str, SeriesRecord] = field(default_factory=dict)
+
+
+class MemoryIndex:
+    """`services.archive.ports.Index` in dictionaries, guarded by one lock."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._packs: dict[str, PackRecord] = {}
+        self._studies: dict[tuple[str, str], _Study] = {}
+        self._rows: dict[tuple[str, str], _Row] = {}
+        self._conflicts: dict[tuple[str, str, str], _Row] = {}
+        self._receipts: dict[tuple[str, int], dict[tuple[str, str], str]] = {}
+        self.tombstones: set[tuple[str, str, str]] = set()
+
+    def commit(self, content: PackContent, receipts: Sequence[ReceiptRecord]) -> Outcome:
+        pack = content.pack
+        with self._lock:
+            for receipt in receipts:
+                kept = self._receipts.setdefault((pack.pack_id, receipt.epoch), {})
+                kept.setdefault((receipt.sop_instance_uid, receipt.digest), receipt.jws)
+            if pack.pack_id in self._packs:
+                return Outcome(0, len(content.instances), 0, 0)
+            self._packs[pack.pack_id] = pack
+            counts = {"added": 0, "duplicates": 0, "conflicts": 0, "tombstoned": 0}
+            for instance in content.instances:
+                counts[self._enter(content, instance)] += 1
+            return Outcome(**counts)
+
+    def _enter(self, content: PackContent, instance: InstanceRecord) -> str:
+        institution = content.pack.institution
+        identity = (institution, instance.sop_instance_uid)
+        if (*identity, instance.digest) in self.tombstones:
+            return "tombstoned"
+        first = self._rows.get(identity)
+        if first is not None:
+            if first.instance.digest == instance.digest or (*identity, instance.digest) in self._conflicts:
+                return "duplicates"
+            self._conflicts[(*identity, instance.digest)] = _Row(content.pack, instance)
+            return "conflicts"
+        study = self._studies.setdefault(
+            (institution, content.study.study_uid), _Study(institution, content.study)
+        )
+        series = next(one for one in content.series if one.series_uid == instance.series_uid)
+        study.series.setdefault(series.series_uid, series)
+        self._rows[identity] = _Row(content.pack, instance)
+        return "added"
+
+    def unknown_packs(self, pack_ids: Collection[str]) -> set[str]:
+        return set(pack_ids) - self._packs.keys()
+
+    def receipts(self, institution: str, pack_id: str, epoch: int) -> list[str]:
+        pack = self._packs.get(pack_id)
+        if pack is None or pack.institution != institution:
+            return []
+        return list(self._receipts.get((pack_id, epoch), {}).values())
+
+    def find(self, query: Query) -> list[Match]:
+        with self._lock:
+            found = [match for match, levels in self._candidates(query) if _fits(query.conditions, levels)]
+        return found[query.offset : query.offset + query.limit]
+
+    def _candidates(self, query: Query) -> Iterator[tuple[Match, dict[Level, Any]]]:
+        studies = [s for s in self._studies.values() if _visible(query.institutions, s.institution)]
+        studies.sort(key=lambda s: (s.record.study_uid, s.institution))
+        studies.sort(key=lambda s: s.record.study_date, reverse=True)
+        for study in studies:
+            rows = self._of_study(study.institution, study.record.study_uid)
+            modalities = tuple(sorted({s.modality for s in study.series.values() if s.modality}))
+            study_match = Match(
+                study.institution, study.record.study_uid, study.record.attributes, modalities,
+                len(study.series), len(rows),
+            )  # fmt: skip
+            levels: dict[Level, Any] = {Level.STUDY: (study.record, modalities)}
+            if query.level is Level.STUDY:
+                yield study_match, levels
+                continue
+            for series in sorted(study.series.values(), key=lambda s: (_order(s.number), s.series_uid)):
+                members = [row.instance for row in rows if row.instance.series_uid == series.series_uid]
+                series_match = replace(
+                    study_match,
+                    series_uid=series.series_uid, series=series.attributes, series_instances=len(members),
+                )  # fmt: skip
+                levels[Level.SERIES] = series
+                if query.level is Level.SERIES:
+                    yield series_match, levels
+                    continue
+                for instance in sorted(members, key=lambda i: (_order(i.number), i.sop_instance_uid)):
+                    match = replace(
+                        series_match, sop_instance_uid=instance.sop_instance_uid, instance=instance.dicom_json
+                    )
+                    yield match, {**levels, Level.INSTANCE: instance}
+
+    def _of_study(self, institution: str, study_uid: str) -> list[_Row]:
+        return [
+            row for (owner, _), row in self._rows.items()
+            if owner == institution and row.pack.study_uid == study_uid
+        ]  # fmt: skip
+
+    def instances(
+        self,
+        institutions: frozenset[str] | None,
+        study_uid: str,
+        series_uid: str | None = None,
+        sop_instance_uid: str | None = None,
+    ) -> list[StoredInstance]:
+        seen: dict[str, tuple[Any, StoredInstance]] = {}
+        with self._lock:
+            for (institution, uid), study in sorted(self._studies.items(), key=lambda item: item[0]):
+                if uid != study_uid or not _visible(institutions, institution):
+                    continue
+                for row in self._of_study(institution, study_uid):
+                    one = row.instance
+                    if series_uid not in (None, one.series_uid) or sop_instance_uid not in (
+                        None,
+                        one.sop_instance_uid,
+                    ):
+                        continue
+                    series = study.series[one.series_uid]
+                    place = (
+                        _order(series.number),
+                        series.series_uid,
+                        _order(one.number),
+                        one.sop_instance_uid,
+                    )
+                    seen.setdefault(one.sop_instance_uid, (place, _stored(row)))
+        return [stored for _, stored in sorted(seen.values(), key=lambda item: item[0])]
+
+    def headers(self, instances: Sequence[StoredInstance]) -> list[bytes]:
+        with self._lock:
+            return [
+                self._rows[(one.institution, one.sop_instance_uid)].instance.dicom_json for one in instances
+            ]
+
+    def conflicts(self, institutions: frozenset[str] | None, study_uid: str) -> list[Conflict]:
+        with self._lock:
+            found = [
+                Conflict(_stored(row), self._rows[(owner, uid)].instance.digest, row.instance.received_at)
+                for (owner, uid, _), row in self._conflicts.items()
+                if row.pack.study_uid == study_uid and _visible(institutions, owner)
+            ]
+        return sorted(found, key=lambda conflict: (conflict.received_at, conflict.instance.digest))
+
+    def ping(self) -> None:
+        return
+
+
+def _visible(institutions: frozenset[str] | None, institution: str) -> bool:
+    return institutions is None or institution in institutions
+
+
+def _order(number: int | None) -> tuple[bool, int]:
+    return (number is None, number or 0)
+
+
+def _stored(row: _Row) -> StoredInstance:
+    pack, one = row.pack, row.instance
+    return StoredInstance(
+        pack.institution, pack.site, pack.study_uid, one.series_uid, one.sop_instance_uid, one.sop_class_uid,
+        one.transfer_syntax, pack.object_key, one.offset, one.length, one.data_offset, one.pixel_offset,
+        one.pixel_length, one.frames, one.digest, pack.key_id,
+    )  # fmt: skip
+
+
+def _fits(conditions: Sequence[Condition], levels: dict[Level, Any]) -> bool:
+    return all(_fits_one(condition, levels) for condition in conditions)
+
+
+def _fits_one(condition: Condition, levels: dict[Level, Any]) -> bool:
+    key, matcher = condition.key, condition.matcher
+    record = levels[key.level]
+    if key.level is Level.STUDY:
+        record, modalities = record
+        value = modalities if key.column == "modalities" else getattr(record, key.column)
+    else:
+        value = getattr(record, key.column)
+    values = value if key.kind is Kind.TEXTS else (value,)
+    match matcher:
+        case OneOf(wanted):
+            return any(one in wanted for one in values)
+        case Wildcard(patterns):
+            return any(wildcard_fits(pattern, one) for one in values for pattern in patterns)
+        case Between(low, high):
+            return value != "" and (not low or low <= value) and (not high or value <= high)
+        case NameLike():
+            return _name_fits(matcher, value)
+
+
+def _name_fits(wanted: NameLike, name: SearchName) -> bool:
+    groups = (name.alphabetic, name.ideographic, name.phonetic)
+    if wanted.any_group:
+        return any(wildcard_fits(wanted.any_group, group) for group in groups)
+    patterns = (wanted.alphabetic, wanted.ideographic, wanted.phonetic)
+    return all(wildcard_fits(p, group) for p, group in zip(patterns, groups, strict=True) if p)

@@ -1,0 +1,145 @@
+"""A `Query` as one SQL statement: the page of matching rows first, counts only for that page.
+
+Values are always parameters; identifiers come from the table of keys, never from a client.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import sql
+
+from services.archive.index.query import Between, Condition, Kind, Level, NameLike, OneOf, Query, Wildcard
+from services.archive.index.records import Match
+
+_ALIAS = {Level.STUDY: "s", Level.SERIES: "r", Level.INSTANCE: "i"}
+_GROUPS = ("alphabetic", "ideographic", "phonetic")
+
+_FROM = {
+    Level.STUDY: sql.SQL("study s"),
+    Level.SERIES: sql.SQL("study s JOIN series r ON r.study = s.id"),
+    Level.INSTANCE: sql.SQL("study s JOIN series r ON r.study = s.id JOIN instance i ON i.series = r.id"),
+}
+_ORDER = {
+    Level.STUDY: sql.SQL("s.study_date DESC, s.study_uid, s.institution"),
+    Level.SERIES: sql.SQL("s.study_date DESC, s.study_uid, s.institution, r.number NULLS LAST, r.series_uid"),
+    Level.INSTANCE: sql.SQL(
+        "s.study_date DESC, s.study_uid, s.institution, r.number NULLS LAST, r.series_uid,"
+        " i.number NULLS LAST, i.sop_instance_uid"
+    ),
+}
+_LOWER_COLUMNS = {
+    Level.STUDY: sql.SQL("NULL::text, NULL::bytea, NULL::integer, NULL::text, NULL::bytea"),
+    Level.SERIES: sql.SQL("r.series_uid, r.attributes, r.instances, NULL::text, NULL::bytea"),
+    Level.INSTANCE: sql.SQL("r.series_uid, r.attributes, r.instances, i.sop_instance_uid, i.dicom_json"),
+}
+_STATEMENT = sql.SQL("""
+WITH page AS MATERIALIZED (
+    SELECT row_number() OVER () AS place, found.* FROM (
+        SELECT s.id, s.institution, s.study_uid, s.attributes, {lower}
+        FROM {tables} WHERE {where} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
+    ) AS found (id, institution, study_uid, study, series_uid, series, series_instances, sop_instance_uid, instance)
+)
+SELECT page.institution, page.study_uid, page.study, counted.modalities, counted.series, counted.instances,
+    page.series_uid, page.series, page.series_instances, page.sop_instance_uid, page.instance
+FROM page CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(DISTINCT modality ORDER BY modality) FILTER (WHERE modality <> ''), '{{}}') AS modalities,
+        count(*) AS series, coalesce(sum(instances), 0)::bigint AS instances
+    FROM series WHERE study = page.id
+) AS counted
+ORDER BY page.place
+""")
+
+
+def compile_query(query: Query) -> tuple[sql.Composed, dict[str, Any]]:
+    """The statement and its parameters; each result row fits `match_of`."""
+    parameters: dict[str, Any] = {"limit": query.limit, "offset": query.offset}
+    clauses: list[sql.Composable] = []
+    if query.institutions is not None:
+        parameters["institutions"] = sorted(query.institutions)
+        clauses.append(sql.SQL("s.institution = ANY(%(institutions)s)"))
+    for number, condition in enumerate(query.conditions):
+        clauses.append(_clause(condition, f"c{number}", parameters))
+    where = sql.SQL(" AND ").join(clauses) if clauses else sql.SQL("true")
+    statement = _STATEMENT.format(
+        lower=_LOWER_COLUMNS[query.level], tables=_FROM[query.level], where=where, order=_ORDER[query.level]
+    )
+    return statement, parameters
+
+
+def match_of(row: Sequence[Any]) -> Match:
+    """A result row as a `Match`."""
+    return Match(row[0], row[1], row[2], tuple(row[3]), *row[4:])
+
+
+def _clause(condition: Condition, name: str, parameters: dict[str, Any]) -> sql.Composable:
+    key, matcher = condition.key, condition.matcher
+    if key.column == "modalities":
+        inner = _compare(sql.SQL("m.modality"), matcher, name, parameters)
+        return sql.SQL("EXISTS (SELECT FROM series m WHERE m.study = s.id AND {})").format(inner)
+    column = sql.Identifier(_ALIAS[key.level], key.column)
+    if key.kind is Kind.TEXTS:
+        inner = _compare(sql.SQL("one"), matcher, name, parameters)
+        return sql.SQL("EXISTS (SELECT FROM unnest({}) AS one WHERE {})").format(column, inner)
+    if isinstance(matcher, NameLike):
+        return _name(_ALIAS[key.level], key.column, matcher, name, parameters)
+    return _compare(column, matcher, name, parameters)
+
+
+def _compare(
+    column: sql.Composable,
+    matcher: OneOf | Wildcard | Between | NameLike,
+    name: str,
+    parameters: dict[str, Any],
+) -> sql.Composable:
+    value = sql.Placeholder(name)
+    match matcher:
+        case OneOf(values):
+            parameters[name] = list(values)
+            kind = sql.SQL("bigint[]" if values and isinstance(values[0], int) else "text[]")
+            return sql.SQL("{} = ANY({}::{})").format(column, value, kind)
+        case Wildcard(patterns):
+            return _any_like(column, patterns, name, parameters)
+        case Between(low, high):
+            parameters |= {f"{name}_low": low, f"{name}_high": high}
+            bounds = [sql.SQL("{} <> ''").format(column)]
+            if low:
+                bounds.append(sql.SQL("{} >= {}").format(column, sql.Placeholder(f"{name}_low")))
+            if high:
+                bounds.append(sql.SQL("{} <= {}").format(column, sql.Placeholder(f"{name}_high")))
+            return sql.SQL("({})").format(sql.SQL(" AND ").join(bounds))
+        case NameLike():
+            raise TypeError("a person name matches by its component groups")
+
+
+def _any_like(
+    column: sql.Composable, patterns: Sequence[str], name: str, parameters: dict[str, Any]
+) -> sql.Composable:
+    # One LIKE a pattern, not LIKE ANY: only a plain LIKE can use the prefix index.
+    likes: list[sql.Composable] = []
+    for number, pattern in enumerate(patterns):
+        parameters[f"{name}_{number}"] = like_pattern(pattern)
+        likes.append(sql.SQL("{} LIKE {}").format(column, sql.Placeholder(f"{name}_{number}")))
+    return sql.SQL("({})").format(sql.SQL(" OR ").join(likes))
+
+
+def _name(alias: str, column: str, wanted: NameLike, name: str, parameters: dict[str, Any]) -> sql.Composable:
+    columns = [sql.Identifier(alias, f"{column}_{group}") for group in _GROUPS]
+    if wanted.any_group:
+        clauses = [
+            _any_like(one, (wanted.any_group,), f"{name}_{group}", parameters)
+            for one, group in zip(columns, _GROUPS, strict=True)
+        ]
+        return sql.SQL("({})").format(sql.SQL(" OR ").join(clauses))
+    patterns = (wanted.alphabetic, wanted.ideographic, wanted.phonetic)
+    clauses = [
+        _any_like(one, (pattern,), f"{name}_{group}", parameters)
+        for one, group, pattern in zip(columns, _GROUPS, patterns, strict=True)
+        if pattern
+    ]
+    return sql.SQL(" AND ").join(clauses) if clauses else sql.SQL("true")
+
+
+def like_pattern(pattern: str) -> str:
+    r"""`*` and `?` as LIKE's `%` and `_`; LIKE's own `%`, `_` and `\` stand for themselves."""
+    escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return escaped.replace("*", "%").replace("?", "_")

@@ -1,0 +1,291 @@
+"""The only wiring of the archive: from settings to listeners, threads and routes.
+
+It starts, and takes instances into the segment log, also while PostgreSQL or the object store is
+away: sealed packs wait, `/readyz` says why, and a background thread brings schema and index up to date.
+"""
+
+import logging
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
+
+from services.archive.access import TokenDoor, TokenVerifier
+from services.archive.adapters.filesystem_store import FilesystemStore
+from services.archive.adapters.postgres_index import PostgresIndex
+from services.archive.adapters.timed_store import TimedStore
+from services.archive.authorisation import check_route
+from services.archive.commit import ArchiveSink, ReceiptIssuer
+from services.archive.dicomweb.routes import DicomWeb
+from services.archive.dicomweb.stow import StoreService
+from services.archive.dicomweb.wado import Retrieval
+from services.archive.dimse.server import DimseListener, DimseServer
+from services.archive.dimse.storage import Storage
+from services.archive.incoming import Incoming
+from services.archive.index.rebuild import enter_missing
+from services.archive.ingest.routes import Ingest
+from services.archive.ingest.service import IngestService
+from services.archive.metrics import ArchiveMetrics
+from services.archive.migrate import migrate_patiently
+from services.archive.outbox import Outbox
+from services.archive.ports import Index, ObjectStore
+from services.archive.settings import ArchiveSettings, StoreKind
+from services.archive.unsealed import Unsealed
+from services.common.clock import Clock, SystemClock
+from services.common.errors import PacsError
+from services.common.health import Probe, health_routes
+from services.common.metrics import RequestTimer, metrics_route
+from services.common.problem import EXCEPTION_HANDLERS
+from services.common.settings import read_secret
+from services.packs.receipts import ReceiptSigner
+from services.packs.sealing import Sealer, SealingRules
+from services.packs.segment import SegmentLog
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+DRAIN_SECONDS = 15.0
+_PAUSE = 2.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the archive stands on; tests put memory adapters here."""
+
+    store: ObjectStore
+    index: Index
+    metrics: ArchiveMetrics
+    clock: Clock
+
+
+class Archive:
+    """A whole archive process less its HTTP listeners: two ASGI applications, the DIMSE listener, the sealer."""
+
+    def __init__(self, settings: ArchiveSettings, parts: Parts) -> None:
+        self._settings, self.parts = settings, parts
+        self._stop = threading.Event()
+        self._current = threading.Event()
+        spool = settings.spool_directory
+        self.sink = sink_of(settings, parts)
+        self.log = SegmentLog(spool / "segments" / "0", headroom_bytes=settings.spool_reserve_bytes)
+        unsealed = Unsealed(parts.clock, lambda: self.log.live_records)
+        self.log.subscribe(unsealed.received)
+        self.sealer = Sealer(
+            self.log,
+            spool / "sealed",
+            self.sink,
+            region=settings.region,
+            quarantine=settings.quarantine_directory,
+            rules=SealingRules(settings.seal_idle_seconds, settings.seal_age_seconds),
+            observer=parts.metrics,
+            clock=parts.clock,
+        )
+        parts.metrics.watch(
+            unsealed_bytes=lambda: self.sealer.unsealed_bytes,
+            unsealed_age=unsealed.oldest_seconds,
+            uncommitted_packs=lambda: self.sealer.uncommitted_packs,
+            sealed=unsealed.sealed,
+        )
+        self.dimse = DimseServer(
+            DimseListener(settings.ae_title, settings.dimse_host, settings.dimse_port),
+            Storage(
+                self.log,
+                institution=settings.institution,
+                site=settings.site,
+                observer=parts.metrics,
+                clock=parts.clock,
+            ),
+            ended=self.sealer.association_ended,
+            observer=parts.metrics,
+        )
+        incoming = Incoming(spool / "incoming", settings.spool_reserve_bytes)
+        self.verifier = TokenVerifier(settings.token_jwks_file, settings.audiences, parts.clock)
+        self.public = self._public(incoming)
+        self.internal = self._internal(incoming)
+        self._keeper = threading.Thread(target=self.bring_up_to_date, name="archive-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Start sealing, the DIMSE listener and the keeper of schema and index. Raises `OSError` for a taken port."""
+        self.sealer.start()
+        self.dimse.start()
+        self._keeper.start()
+
+    def stop(self) -> None:
+        """Take nothing more, give what was taken time to reach store and index, and end.
+
+        What does not get there within `DRAIN_SECONDS` lies durable in the spool for the next start.
+        """
+        self._stop.set()
+        self.dimse.stop()
+        waited = threading.Event()
+        deadline = self.parts.clock.monotonic() + DRAIN_SECONDS
+        while (self.sealer.unsealed_bytes or self.sealer.uncommitted_packs) and (
+            self.parts.clock.monotonic() < deadline
+        ):
+            waited.wait(0.05)
+        self.sealer.stop()
+        self.log.close()
+        self._keeper.join(timeout=DRAIN_SECONDS)
+        if isinstance(self.parts.index, PostgresIndex):
+            self.parts.index.close()
+
+    def _public(self, incoming: Incoming) -> ASGIApp:
+        parts, settings = self.parts, self._settings
+        storing = StoreService(
+            self.log,
+            incoming,
+            parts.metrics,
+            parts.clock,
+            institution=settings.institution,
+            site=settings.site,
+            ended=self.sealer.association_ended,
+        )
+        web = DicomWeb(parts.index, Retrieval(parts.store, parts.index), storing)
+        routes: list[BaseRoute] = [*health_routes(self._probes()), check_route(), *web.routes()]
+        door = Middleware(TokenDoor, verifier=self.verifier, open_paths=OPEN_PATHS)
+        return self._application(routes, [door])
+
+    def _internal(self, incoming: Incoming) -> ASGIApp:
+        parts, settings = self.parts, self._settings
+        routes: list[BaseRoute] = [*health_routes(self._probes()), metrics_route(parts.metrics.registry)]
+        if settings.gateway_key_file is not None:
+            service = IngestService(
+                self.sink, parts.index, incoming, parts.metrics, region=settings.region, epoch=settings.epoch
+            )
+            routes += Ingest(service, parts.metrics, read_secret(settings.gateway_key_file)).routes()
+        return self._application(routes, [])
+
+    def _application(self, routes: list[BaseRoute], middleware: list[Middleware]) -> ASGIApp:
+        timer = Middleware(RequestTimer, histogram=self.parts.metrics.request_seconds)
+        return Starlette(
+            routes=routes, middleware=[timer, *middleware], exception_handlers=EXCEPTION_HANDLERS
+        )
+
+    def _probes(self) -> dict[str, Probe]:
+        probes: dict[str, Probe] = {
+            "index": self._index_reason, "store": self._store_reason, "tokens": self._tokens_reason,
+            "spool": self._spool_reason,
+        }  # fmt: skip
+        return {name: self._counted(name, probe) for name, probe in probes.items()}
+
+    def _counted(self, name: str, probe: Probe) -> Probe:
+        def counted() -> str | None:
+            reason = probe()
+            self.parts.metrics.dependency_up.labels(name).set(reason is None)
+            return reason
+
+        return counted
+
+    def _index_reason(self) -> str | None:
+        if not self._current.is_set():
+            return "the schema has not been brought up to date yet"
+        return _reason(self.parts.index.ping)
+
+    def _store_reason(self) -> str | None:
+        return _reason(lambda: self.parts.store.exists("packs/probe"))
+
+    def _tokens_reason(self) -> str | None:
+        return _reason(self.verifier.keys)
+
+    def _spool_reason(self) -> str | None:
+        free = shutil.disk_usage(self._settings.spool_directory).free
+        if free < self._settings.spool_reserve_bytes:
+            return f"{free} bytes free, {self._settings.spool_reserve_bytes} are kept in reserve: instances are refused"
+        return None
+
+    def bring_up_to_date(self) -> None:
+        """Mend outbox, schema and index, however long their servers are away; `start` runs it on a thread."""
+        outbox = _outbox(self._settings)
+        if outbox is not None:
+            outbox.rebuild()
+        if isinstance(self.parts.index, PostgresIndex) and not migrate_patiently(
+            self._settings.dsn, self._stop, _PAUSE
+        ):
+            return
+        self._current.set()
+        while not self._stop.is_set():
+            try:
+                enter_missing(self.parts.store, self.parts.index, self.sink, self._stop)
+            except PacsError:
+                _log.warning("packs without rows cannot be looked for yet", exc_info=True)
+                self._stop.wait(_PAUSE)
+            else:
+                return
+
+
+def build(settings: ArchiveSettings) -> Archive:
+    """The archive that these settings describe. Nothing listens before `start`."""
+    return Archive(settings, parts_of(settings))
+
+
+def parts_of(settings: ArchiveSettings) -> Parts:
+    """The real adapters that the settings name."""
+    metrics = ArchiveMetrics()
+    store = TimedStore(_store(settings), metrics.store_seconds)
+    index = PostgresIndex(settings.dsn, connections=settings.database_connections)
+    return Parts(store, index, metrics, SystemClock())
+
+
+def sink_of(settings: ArchiveSettings, parts: Parts) -> ArchiveSink:
+    """How packs are committed here: with receipts at the centre, with an outbox at a branch."""
+    issuer, outbox = _issuer(settings, parts.clock), _outbox(settings)
+    return ArchiveSink(parts.store, parts.index, parts.metrics, issuer=issuer, outbox=outbox)
+
+
+def _store(settings: ArchiveSettings) -> ObjectStore:
+    if settings.store is StoreKind.FILESYSTEM:
+        return FilesystemStore(settings.store_directory)
+    from services.archive.adapters.rgw_store import RgwStore  # noqa: PLC0415 - boto3 costs 40 MB a branch never needs
+
+    assert settings.store_access_key_file and settings.store_secret_key_file and settings.store_ca_file  # noqa: S101
+    return RgwStore.connect(
+        settings.store_endpoint,
+        settings.store_bucket,
+        access_key=read_secret(settings.store_access_key_file),
+        secret_key=read_secret(settings.store_secret_key_file),
+        ca_file=settings.store_ca_file,
+    )
+
+
+def _issuer(settings: ArchiveSettings, clock: Clock) -> ReceiptIssuer | None:
+    if settings.receipt_key_file is None or settings.receipt_certificate_file is None:
+        return None
+    key = load_pem_private_key(settings.receipt_key_file.read_bytes(), password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError(
+            f"{settings.receipt_key_file} holds no Ed25519 key: receipts are EdDSA (contracts, section 8)"
+        )
+    certificate = x509.load_pem_x509_certificates(settings.receipt_certificate_file.read_bytes())[0]
+    if certificate.public_key() != key.public_key():
+        raise ValueError(
+            f"{settings.receipt_certificate_file} is not the certificate of {settings.receipt_key_file}"
+        )
+    return ReceiptIssuer(ReceiptSigner(key), settings.epoch, clock)
+
+
+def _outbox(settings: ArchiveSettings) -> Outbox | None:
+    if settings.outbox_directory is None or settings.receipts_directory is None:
+        return None
+    return Outbox(
+        settings.outbox_directory,
+        settings.store_directory,
+        settings.receipts_directory,
+        settings.quarantine_directory,
+    )
+
+
+def _reason(probe: Callable[[], object]) -> str | None:
+    try:
+        probe()
+    except PacsError as error:
+        return error.detail
+    except Exception as error:
+        return f"{type(error).__name__}: it does not answer"
+    return None

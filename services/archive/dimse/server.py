@@ -1,0 +1,209 @@
+"""The DIMSE listener: Verification and Storage SCP on pynetdicom (PS3.4 annexes A and B).
+
+Every storage SOP class is accepted, private and yet unknown ones too, in whatever transfer syntax the peer
+prefers, and kept as received: the data set is neither decoded nor encoded on its way.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+from weakref import WeakKeyDictionary
+
+from pydicom.dataset import Dataset
+from pynetdicom import AE, _config, evt
+from pynetdicom.association import Association
+
+from services.archive.dimse.connection import (
+    BoundedHandler,
+    BoundedServer,
+    BoundedSocket,
+    ConnectionLimits,
+    Network,
+)
+from services.archive.dimse.storage import Storage, StoreRequest
+from services.packs.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
+logger = logging.getLogger(__name__)
+
+VERIFICATION = "1.2.840.10008.1.1"
+
+
+@dataclass(frozen=True, slots=True)
+class DimseListener:
+    """Where and as whom to listen. Empty `calling_aes` or `networks` allow everyone."""
+
+    ae_title: str
+    host: str = "0.0.0.0"  # noqa: S104 - modalities are on the hospital LAN, the firewall role bounds it
+    port: int = 11112
+    calling_aes: Sequence[str] = ()
+    networks: Sequence[Network] = ()
+    limits: ConnectionLimits = field(default_factory=ConnectionLimits)
+
+
+class AssociationObserver(Protocol):
+    """Where the listener reports associations, for metrics."""
+
+    def association_accepted(self, calling_ae: str) -> None:
+        """An association was established."""
+
+    def association_ended(self) -> None:
+        """An accepted association was released, aborted or lost."""
+
+    def association_refused(self, reason: str) -> None:
+        """`called_ae`, `calling_ae`, `limit` were rejected; `address`, `per_peer`, `connections` closed."""
+
+
+class DimseServer:
+    """One listening AE. `ended` is told the id of each association that is over, for sealing."""
+
+    def __init__(
+        self,
+        listener: DimseListener,
+        storage: Storage,
+        *,
+        ended: Callable[[str], None],
+        observer: AssociationObserver | None = None,
+    ) -> None:
+        self._listener, self._storage, self._ended, self._observer = listener, storage, ended, observer
+        self._ids: WeakKeyDictionary[Association, str] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+        self._server: BoundedServer | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; useful where 0 was asked for."""
+        if self._server is None:
+            raise RuntimeError("the DIMSE listener is not started")
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Listen. Raises `OSError` if the port is taken."""
+        _configure_pynetdicom()
+        made = self._application_entity().make_server(
+            (self._listener.host, self._listener.port),
+            evt_handlers=[
+                (evt.EVT_ACCEPTED, self._on_accepted),
+                (evt.EVT_REJECTED, self._on_rejected),
+                (evt.EVT_DIMSE_RECV, _on_message),
+                (evt.EVT_C_STORE, self._on_store),
+                (evt.EVT_RELEASED, self._on_end),
+                (evt.EVT_ABORTED, self._on_end),
+                (evt.EVT_CONN_CLOSE, self._on_end),
+            ],
+            server_class=BoundedServer,
+            request_handler=BoundedHandler,
+        )
+        server = cast("BoundedServer", made)
+        server.limits, server.allowed = self._listener.limits, self._listener.networks
+        server.refused = self._refused
+        self._server = server
+        self._thread = threading.Thread(
+            target=server.serve_forever, args=(0.1,), name="dimse-accept", daemon=True
+        )
+        self._thread.start()
+        logger.info("DIMSE listens on %s:%d as %s", self._listener.host, self.port, self._listener.ae_title)
+
+    def stop(self) -> None:
+        """Stop listening and abort what is under way: a sender repeats what was not acknowledged."""
+        if self._server is None or self._thread is None:
+            return
+        self._server.shutdown()
+        self._thread.join()
+        self._server = self._thread = None
+
+    def _application_entity(self) -> AE:
+        limits = self._listener.limits
+        ae = AE(self._listener.ae_title)
+        ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        ae.add_supported_context(VERIFICATION)
+        ae.require_called_aet = True
+        ae.require_calling_aet = list(self._listener.calling_aes)
+        ae.maximum_pdu_size = limits.max_pdu
+        ae.maximum_associations = limits.associations
+        ae.network_timeout = limits.idle_seconds
+        ae.acse_timeout = limits.idle_seconds
+        ae.dimse_timeout = limits.idle_seconds
+        return ae
+
+    def _on_accepted(self, event: evt.Event) -> None:
+        with self._lock:
+            self._ids[event.assoc] = uuid.uuid4().hex
+        if self._observer is not None:
+            self._observer.association_accepted(event.assoc.requestor.ae_title)
+
+    def _on_rejected(self, event: evt.Event) -> None:
+        requestor = event.assoc.requestor
+        called = _called_ae(event.assoc)
+        if called != self._listener.ae_title:
+            # PS3.8 9.3.4: rejected-permanent, called-AE-title-not-recognized.
+            reason, why = "called_ae", f"it called {called!r}, this is {self._listener.ae_title!r}"
+        elif self._listener.calling_aes and requestor.ae_title not in self._listener.calling_aes:
+            reason, why = "calling_ae", "its calling AE title is not on the list"
+        else:
+            reason, why = "limit", f"{self._listener.limits.associations} associations are open"
+        logger.warning("association of %r at %s rejected: %s", requestor.ae_title, requestor.address, why)
+        self._refused(reason)
+
+    def _refused(self, reason: str) -> None:
+        if self._observer is not None:
+            self._observer.association_refused(reason)
+
+    def _on_end(self, event: evt.Event) -> None:
+        with self._lock:
+            association = self._ids.pop(event.assoc, None)
+        if association is None:
+            return  # rejected, or told before
+        self._ended(association)
+        if self._observer is not None:
+            self._observer.association_ended()
+
+    def _on_store(self, event: evt.Event) -> Dataset:
+        request: Any = event.request
+        requestor = event.assoc.requestor
+        with self._lock:
+            association = self._ids[event.assoc]
+        # The encoded data set as it came, without a copy; released before pynetdicom drops its buffer.
+        with request.DataSet.getbuffer() as data_set:
+            answer = self._storage.store(
+                StoreRequest(
+                    sop_class_uid=str(request.AffectedSOPClassUID or ""),
+                    sop_instance_uid=str(request.AffectedSOPInstanceUID or ""),
+                    transfer_syntax=str(event.context.transfer_syntax),
+                    data_set=data_set,
+                    calling_ae=requestor.ae_title,
+                    called_ae=_called_ae(event.assoc),
+                    association=association,
+                )
+            )
+        status = Dataset()
+        status.Status = answer.status
+        if answer.comment:
+            status.ErrorComment = answer.comment
+        return status
+
+
+def _called_ae(association: Association) -> str:
+    primitive = association.requestor.primitive
+    return primitive.called_ae_title or "" if primitive is not None else ""
+
+
+def _on_message(event: evt.Event) -> None:
+    socket = event.assoc.dul.socket
+    if isinstance(socket, BoundedSocket):
+        socket.message_complete()
+
+
+def _configure_pynetdicom() -> None:
+    """The library's switches are global to the process; this service is the only one that listens in it."""
+    _config.UNRESTRICTED_STORAGE_SERVICE = True
+    # Its standard handlers describe every PDU and identifier; we log what we decide, without patient data.
+    _config.LOG_HANDLER_LEVEL = "none"
+    _config.LOG_REQUEST_IDENTIFIERS = False
+    _config.LOG_RESPONSE_IDENTIFIERS = False

@@ -1,0 +1,160 @@
+"""What C-STORE answers: an instance is scanned, made durable, and only then acknowledged (PS3.4 annex B).
+
+| status | when |
+|---|---|
+| 0x0000 | the instance is durable in the segment log |
+| 0x0110 | the disk reported an error, or the service is stopping |
+| 0x0117 | a UID breaks PS3.5 9.1 |
+| 0xA700 | no room |
+| 0xA900 | the data set is of another SOP class or instance than the command says |
+| 0xC000 | the data set cannot be understood, or is beyond our limits |
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.common.clock import Clock, SystemClock
+from services.packs import file_meta
+from services.packs.instance import (
+    Instance,
+    InstanceError,
+    InvalidUid,
+    Limits,
+    check_uid,
+    scan_data_set,
+)
+from services.packs.segment import LogError, OutOfRoom, RecordHeader, SegmentLog
+
+logger = logging.getLogger(__name__)
+
+SUCCESS = 0x0000
+PROCESSING_FAILURE = 0x0110
+INVALID_INSTANCE = 0x0117
+OUT_OF_RESOURCES = 0xA700
+DOES_NOT_MATCH = 0xA900
+CANNOT_UNDERSTAND = 0xC000
+
+
+class CommandMismatch(InstanceError):
+    """The data set is of another SOP class or instance than its C-STORE command says."""
+
+
+# The first kind that fits an error decides, so the particular come before the general.
+_STATUS: dict[type[Exception], int] = {
+    InvalidUid: INVALID_INSTANCE,
+    CommandMismatch: DOES_NOT_MATCH,
+    InstanceError: CANNOT_UNDERSTAND,
+    OutOfRoom: OUT_OF_RESOURCES,
+    LogError: PROCESSING_FAILURE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRequest:
+    """A C-STORE request: the command's UIDs, the data set as received, and who sent it."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax: str
+    data_set: bytes | memoryview
+    calling_ae: str
+    called_ae: str
+    association: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAnswer:
+    """Status of PS3.4 table B.2-1 (or PS3.7 annex C) and why, for Error Comment (0000,0902)."""
+
+    status: int
+    comment: str = ""
+
+
+class StorageObserver(Protocol):
+    """Where storage reports what it did, for metrics."""
+
+    def instance_stored(self, institution: str, size: int, seconds: float) -> None:
+        """An instance of `size` bytes was acknowledged `seconds` after it had arrived whole."""
+
+    def instance_refused(self, status: int) -> None:
+        """A request was answered with a failure status."""
+
+
+class Storage:
+    """Decides on each C-STORE; safe to use from every association's thread.
+
+    The institution is the site's, unless `institution_of_ae` names another one for the calling AE.
+    """
+
+    def __init__(
+        self,
+        log: SegmentLog,
+        *,
+        institution: str,
+        site: str,
+        institution_of_ae: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        observer: StorageObserver | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._log, self._institution, self._site = log, institution, site
+        self._institution_of_ae, self._limits = dict(institution_of_ae or {}), limits or Limits()
+        self._observer, self._clock = observer, clock or SystemClock()
+
+    def store(self, request: StoreRequest) -> StoreAnswer:
+        """Keep the instance and answer; blocks until it is durable. Never raises for what a peer sent."""
+        started = time.perf_counter()
+        institution = self._institution_of_ae.get(request.calling_ae, self._institution)
+        try:
+            head, instance = self._understand(request)
+            header = RecordHeader.for_instance(
+                instance,
+                institution=institution,
+                site=self._site,
+                calling_ae=request.calling_ae,
+                called_ae=request.called_ae,
+                received_at=self._clock.now(),
+                association=request.association,
+            )
+            self._log.append(header, head, request.data_set).result()
+        except (InstanceError, LogError) as error:
+            return self._refuse(request, error)
+        if self._observer is not None:
+            self._observer.instance_stored(institution, instance.length, time.perf_counter() - started)
+        return StoreAnswer(SUCCESS)
+
+    def _understand(self, request: StoreRequest) -> tuple[bytes, Instance]:
+        """The file head for this data set, and what the scan says of both together."""
+        check_uid(request.sop_instance_uid, "Affected SOP Instance UID")
+        check_uid(request.sop_class_uid, "Affected SOP Class UID")
+        check_uid(request.transfer_syntax, "Transfer Syntax UID")
+        head = file_meta.encode(
+            request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax, request.calling_ae
+        )
+        instance = scan_data_set(request.data_set, request.transfer_syntax, len(head), self._limits)
+        if instance.sop_instance_uid != request.sop_instance_uid:
+            raise CommandMismatch("SOP Instance UID is not the command's")
+        if instance.sop_class_uid != request.sop_class_uid:
+            raise CommandMismatch("SOP Class UID is not the command's")
+        return head, instance
+
+    def _refuse(self, request: StoreRequest, error: InstanceError | LogError) -> StoreAnswer:
+        status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
+        logger.warning(
+            "C-STORE from %s refused with 0x%04X: %s (instance %.66r)",
+            request.calling_ae,
+            status,
+            error,
+            request.sop_instance_uid,
+        )
+        if self._observer is not None:
+            self._observer.instance_refused(status)
+        # A log's message names paths, which are not the peer's business.
+        comment = "Not stored, send it again later" if isinstance(error, LogError) else str(error)
+        # Error Comment (0000,0902) is LO: 64 characters, no backslash.
+        return StoreAnswer(status, comment.encode("ascii", "replace").decode().replace("\\", "/")[:64])

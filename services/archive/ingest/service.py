@@ -1,0 +1,127 @@
+"""What the centre decides on a pack that a branch sends: is it one, is it theirs, then commit and sign."""
+
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from threading import BoundedSemaphore
+
+from starlette.concurrency import run_in_threadpool
+
+from services.archive.commit import ArchiveSink
+from services.archive.errors import ForeignPack, PackRefused
+from services.archive.incoming import Incoming, IncomingFile
+from services.archive.metrics import ArchiveMetrics
+from services.archive.ports import Index
+from services.common.errors import LengthRequired, TooLarge, TooManyRequests
+from services.packs.pack import Footer, PackError, footer_of, verify
+
+MAX_PACK_BYTES = 4 << 30
+AT_ONCE = 16
+PREAMBLE_BYTES = 128
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Who sends, as its certificate says."""
+
+    institution: str
+    site: str
+
+
+class IngestService:
+    """Takes packs of one region; at most `at_once` bodies are received at the same time."""
+
+    def __init__(
+        self,
+        sink: ArchiveSink,
+        index: Index,
+        incoming: Incoming,
+        metrics: ArchiveMetrics,
+        *,
+        region: str,
+        epoch: int,
+        at_once: int = AT_ONCE,
+    ) -> None:
+        self._sink, self._index, self._incoming, self._metrics = sink, index, incoming, metrics
+        self._region, self._epoch = region, epoch
+        self._room = BoundedSemaphore(at_once)
+
+    def receipts(self, branch: Branch, pack_id: str) -> list[str]:
+        """The receipts of this epoch for a pack of the branch's institution; empty: send the pack."""
+        return self._index.receipts(branch.institution, pack_id, self._epoch)
+
+    async def take(
+        self, branch: Branch, pack_id: str, length: int | None, body: AsyncIterator[bytes]
+    ) -> list[str]:
+        """Receive, verify and commit a pack; its receipts.
+
+        Raises `LengthRequired`, `TooLarge`, `TooManyRequests`, `NoRoom`, `PackRefused`, `ForeignPack`,
+        `IndexUnavailable` or `StoreAway`. After any of them nothing counts as taken.
+        """
+        if length is None:
+            raise LengthRequired("The request has no Content-Length.", action="State the pack's size.")
+        if length > MAX_PACK_BYTES:
+            raise TooLarge(f"The pack has {length} bytes; at most {MAX_PACK_BYTES} are taken.")
+        if not self._room.acquire(blocking=False):
+            raise TooManyRequests(
+                "As many packs as can be received at once are under way.", action="Send it again."
+            )
+        try:
+            with self._incoming.file(length) as file:
+                await file.receive(body, length)
+                receipts = await run_in_threadpool(self._commit, branch, pack_id, length, file)
+        finally:
+            self._room.release()
+        return receipts
+
+    def _commit(self, branch: Branch, pack_id: str, length: int, file: IncomingFile) -> list[str]:
+        footer = self._judge(branch, pack_id, length, file)
+        try:
+            receipts = self._sink.store_pack(file.path, footer, file.sha256)
+        except PackError as error:
+            raise _refused(error) from error
+        self._metrics.received_instances.labels("ingest").inc(len(footer.instances))
+        self._metrics.received_bytes.labels("ingest").inc(length)
+        return receipts
+
+    def _judge(self, branch: Branch, pack_id: str, length: int, file: IncomingFile) -> Footer:
+        """The footer, once every byte of the pack is what it says and the branch may send it."""
+        if file.length != length:
+            raise PackRefused(
+                f"{length} bytes were announced, {file.length} came.", action="Send the pack again."
+            )
+        try:
+            footer = footer_of(file.path)
+            if footer.pack_id != pack_id:
+                raise PackError(f"the pack's id is {footer.pack_id}")
+            if footer.region != self._region:
+                raise PackError(f"the pack is of region {footer.region}, this is {self._region}")
+            if (footer.institution, footer.site) != (branch.institution, branch.site):
+                raise ForeignPack(
+                    f"The certificate is of {branch.institution}/{branch.site}, "
+                    f"the pack of {footer.institution}/{footer.site}.",
+                    action="A branch sends its own packs only; check its certificate and its configuration.",
+                )
+            verify(file.path)
+            _check_preambles(file, footer)
+        except PackError as error:
+            raise _refused(error) from error
+        return footer
+
+
+def _check_preambles(file: IncomingFile, footer: Footer) -> None:
+    """No digest covers the preamble (contracts, section 3), and another format's header may hide in it."""
+    with file.path.open("rb") as opened:
+        for entry in footer.instances:
+            opened.seek(entry.offset)
+            if any(opened.read(PREAMBLE_BYTES)):
+                raise PackError(f"the preamble of instance {entry.sop_instance_uid} is not empty")
+
+
+def _refused(error: PackError) -> PackRefused:
+    detail = str(error)
+    return PackRefused(
+        f"{detail[:1].upper()}{detail[1:]}.",
+        action="The sender keeps the pack and sets it aside for support.",
+    )

@@ -1,0 +1,133 @@
+"""Every metric of the archive, in one place; `metrics.yaml` lists them."""
+
+from collections.abc import Callable
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+from services.archive.index.records import Outcome
+from services.common.metrics import REQUEST_SECONDS, SIZE_BYTES
+from services.packs.pack import Footer
+
+
+class ArchiveMetrics:
+    """The archive's metrics, declared in `registry`; also the sealer's observer."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"pacs_archive_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"pacs_archive_{name}", text, labels, registry=registry)
+
+        def histogram(
+            name: str, text: str, *labels: str, buckets: tuple[float, ...] = REQUEST_SECONDS
+        ) -> Histogram:
+            return Histogram(f"pacs_archive_{name}", text, labels, buckets=buckets, registry=registry)
+
+        self.registry = registry
+        self._sealed: Callable[[Footer], None] = lambda _: None
+        self.request_seconds = histogram(
+            "request_seconds", "Seconds until the last byte of an HTTP answer.", "method", "route", "status"
+        )
+        self.store_seconds = histogram(
+            "store_operation_seconds", "Seconds of one object store call.", "operation", "outcome"
+        )
+        self.commit_seconds = histogram(
+            "pack_commit_seconds", "Seconds to put a pack into store and index.", "outcome"
+        )
+        self.pack_bytes = histogram("pack_size_bytes", "Size of committed packs.", buckets=SIZE_BYTES)
+        self.committed_instances = counter(
+            "committed_instances_total",
+            "Instances of committed packs: added, duplicate, conflict, tombstoned.",
+            "result",
+        )
+        self.unreadable_headers = counter(
+            "unreadable_headers_total", "Instances indexed by their footer alone."
+        )
+        self.received_instances = counter(
+            "received_instances_total", "Instances acknowledged as durable: dimse, stow, ingest.", "interface"
+        )
+        self.received_bytes = counter("received_bytes_total", "Bytes of acknowledged instances.", "interface")
+        self.refused = counter(
+            "refused_requests_total",
+            "Requests and instances that were refused, by reason.",
+            "interface",
+            "reason",
+        )
+        self.sealed_packs = counter("sealed_packs_total", "Packs closed and durable in the spool.")
+        self.failed_steps = counter(
+            "failed_steps_total", "Sealing or committing that is tried again.", "step"
+        )
+        self.quarantined_items = counter("quarantined_items_total", "Received bytes set aside for support.")
+        self.unsealed_bytes = gauge("unsealed_bytes", "Acknowledged bytes that lie in the segment log only.")
+        self.unsealed_age = gauge(
+            "unsealed_oldest_age_seconds", "Age of the oldest of them; 0 when there are none."
+        )
+        self.uncommitted_packs = gauge("uncommitted_packs", "Sealed packs that wait for store or index.")
+        self.dimse_store_seconds = histogram(
+            "dimse_store_seconds", "Seconds from a received C-STORE data set to its acknowledgement."
+        )
+        self.associations = gauge("open_associations", "DIMSE associations that are open now.")
+        self.dependency_up = gauge(
+            "dependency_up", "1 while a dependency answered its last probe.", "dependency"
+        )
+
+    def instances_committed(self, outcome: Outcome) -> None:
+        """Count what a commit changed."""
+        for result, count in (
+            ("added", outcome.added), ("duplicate", outcome.duplicates),
+            ("conflict", outcome.conflicts), ("tombstoned", outcome.tombstoned),
+        ):  # fmt: skip
+            self.committed_instances.labels(result).inc(count)
+
+    def instance_received(self, interface: str, size: int) -> None:
+        """Count an instance that was acknowledged."""
+        self.received_instances.labels(interface).inc()
+        self.received_bytes.labels(interface).inc(size)
+
+    # services.archive.dimse: StorageObserver and AssociationObserver
+
+    def instance_stored(self, institution: str, size: int, seconds: float) -> None:
+        self.instance_received("dimse", size)
+        self.dimse_store_seconds.observe(seconds)
+
+    def instance_refused(self, status: int) -> None:
+        self.refused.labels("dimse", f"{status:04X}").inc()
+
+    def association_accepted(self, calling_ae: str) -> None:
+        self.associations.inc()
+
+    def association_ended(self) -> None:
+        self.associations.dec()
+
+    def association_refused(self, reason: str) -> None:
+        self.refused.labels("dimse", reason).inc()
+
+    # services.packs.sealing: SealingObserver
+
+    def watch(
+        self,
+        *,
+        unsealed_bytes: Callable[[], float],
+        unsealed_age: Callable[[], float],
+        uncommitted_packs: Callable[[], float],
+        sealed: Callable[[Footer], None],
+    ) -> None:
+        """Read the gauges from these whenever the metrics are asked for; tell `sealed` of each sealed pack."""
+        self.unsealed_bytes.set_function(unsealed_bytes)
+        self.unsealed_age.set_function(unsealed_age)
+        self.uncommitted_packs.set_function(uncommitted_packs)
+        self._sealed = sealed
+
+    def pack_sealed(self, footer: Footer, size: int) -> None:
+        self.sealed_packs.inc()
+        self._sealed(footer)
+
+    def pack_committed(self, footer: Footer, size: int) -> None:
+        """Counted by the sink itself, where packs from the internet pass too."""
+
+    def step_failed(self, step: str) -> None:
+        self.failed_steps.labels(step).inc()
+
+    def quarantined(self) -> None:
+        self.quarantined_items.inc()

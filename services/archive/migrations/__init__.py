@@ -1,0 +1,1 @@
+"""The index's schema, one alembic revision a change; `services.archive.migrate` applies them."""

@@ -1,0 +1,1 @@
+"""Revisions in order; each is immutable once released."""

@@ -1,0 +1,139 @@
+"""What the archive needs from the outside world, as Protocols (docs/contracts.md, section 6).
+
+Errors of the object store:
+
+    ObjectStoreError
+    |-- ObjectMissing       the key is not there
+    |-- ObjectConflict      the key holds other content: nothing was overwritten
+    |-- ObjectDamaged       the bytes are not the ones announced (length, SHA-256) or cannot be read back
+    |-- StoreOutOfRoom      no room; nothing of this object is kept
+    `-- StoreUnavailable    the store does not answer; try again later
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+if TYPE_CHECKING:
+    from services.archive.index.query import Query
+    from services.archive.index.records import (
+        Conflict,
+        Match,
+        Outcome,
+        PackContent,
+        ReceiptRecord,
+        StoredInstance,
+    )
+    from services.packs.pack import Footer
+
+
+class ObjectStoreError(Exception):
+    """An object store could not do what it was asked; the message says what, why and what to do."""
+
+
+class ObjectMissing(ObjectStoreError):
+    """There is no object under this key."""
+
+
+class ObjectConflict(ObjectStoreError):
+    """The key already holds other content; an object is never overwritten."""
+
+
+class ObjectDamaged(ObjectStoreError):
+    """The bytes are not those that were announced: a length or a SHA-256 differs, or a range ends early."""
+
+
+class StoreOutOfRoom(ObjectStoreError):
+    """The store has no room for the object; nothing of it is kept."""
+
+
+class StoreUnavailable(ObjectStoreError):
+    """The store does not answer or refuses us; the same call may succeed later."""
+
+
+class ObjectStore(Protocol):
+    """Immutable objects under slash-separated keys. Every method may raise `StoreUnavailable`.
+
+    A key is relative, has no empty, `.` or `..` part and holds only `[A-Za-z0-9._-]` and `/`
+    (`ValueError` otherwise).
+    """
+
+    def put(self, key: str, source: Path | BinaryIO, length: int, sha256: str) -> None:
+        """Store `length` bytes of `source` whose SHA-256 is `sha256` (lower-case hex); durable on return.
+
+        The same content again is success. A `Path` names a finished file that nobody will change: an
+        adapter may link it instead of copying. Raises `ObjectConflict`, `ObjectDamaged`, `StoreOutOfRoom`.
+        """
+
+    def size(self, key: str) -> int:
+        """Length of the object in bytes. Raises `ObjectMissing`."""
+
+    def read(self, key: str, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes from `offset`. Raises `ObjectMissing`, `ObjectDamaged` if it ends before."""
+
+    def stream(self, key: str, offset: int, length: int) -> Iterator[bytes]:
+        """The same bytes as `read` in pieces of at most 1 MiB; errors may also come between two pieces."""
+
+    def exists(self, key: str) -> bool:
+        """Whether an object lies under this key."""
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Keys that start with `prefix` (any string), in ascending order."""
+
+    def delete(self, key: str) -> None:
+        """Remove the object; a missing one is success. Only compaction and retention call this."""
+
+
+class PackSink(Protocol):
+    """Where a sealed pack goes: object into the store, then rows, then (branch) the outbox link."""
+
+    def commit(self, path: Path, footer: Footer) -> None:
+        """Make the pack part of the archive; idempotent. Any exception means: keep the file, try again.
+
+        The file belongs to the sealer, which removes it after this returned; a sink may link it.
+        """
+
+
+class Index(Protocol):
+    """What is stored and where its bytes lie: a projection of the packs (contracts, section 11; ADR-0004).
+
+    Every method may raise `services.archive.errors.IndexUnavailable`; none changes anything then.
+    `institutions` is whose data the caller may see, None for every institution.
+    """
+
+    def commit(self, content: PackContent, receipts: Sequence[ReceiptRecord]) -> Outcome:
+        """Enter a pack and its receipts in one transaction; durable on return.
+
+        Idempotent by pack id; a known pack only gains receipts it lacks. An instance whose identity
+        and digest are known changes nothing; one with a known identity and another digest is kept as a
+        conflict, and the first stays addressable.
+        """
+
+    def unknown_packs(self, pack_ids: Collection[str]) -> set[str]:
+        """Those of `pack_ids` that were never committed."""
+
+    def receipts(self, institution: str, pack_id: str, epoch: int) -> list[str]:
+        """Receipts of this epoch for an institution's pack, as compact JWS in pack order; empty if it has none."""
+
+    def find(self, query: Query) -> list[Match]:
+        """Answers in a stable order: newest study first, then series number, then instance number."""
+
+    def instances(
+        self,
+        institutions: frozenset[str] | None,
+        study_uid: str,
+        series_uid: str | None = None,
+        sop_instance_uid: str | None = None,
+    ) -> list[StoredInstance]:
+        """Where the instances' bytes lie, in reading order; empty when there is nothing to be seen."""
+
+    def headers(self, instances: Sequence[StoredInstance]) -> list[bytes]:
+        """The ready DICOM JSON object of each, in the same order."""
+
+    def conflicts(self, institutions: frozenset[str] | None, study_uid: str) -> list[Conflict]:
+        """The further versions kept of instances of this study, oldest first."""
+
+    def ping(self) -> None:
+        """Return if the index can be asked now."""

@@ -1,0 +1,1 @@
+"""The branch's line to the centre: forwards packs, keeps receipts, renews the site's certificate."""

@@ -1,0 +1,1 @@
+"""How a host becomes a site of the region and stays one: key, CSR, certificate, renewal (ADR-0005)."""

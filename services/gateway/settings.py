@@ -1,0 +1,62 @@
+"""What the gateway is told: names, ports inside its pod, files and the services behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from services.common.settings import DnsLabel
+
+Fqdn = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$")
+]
+Upstream = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+:[0-9]{1,5}$")]
+"""`host:port` of a service; the name must resolve when nginx starts."""
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class RefusedSite(BaseModel):
+    """A site whose computer is stolen or misused: it stays out whatever certificates it still renews."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    institution: DnsLabel
+    site: DnsLabel
+
+
+class GatewaySettings(BaseModel):
+    """Everything that `render` needs; the defaults fit the container of the local and production stacks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    domain: Fqdn
+    archive: Upstream = Field(description="DICOMweb and token check (contracts section 1: port 8080)")
+    ingest: Upstream = Field(description="the archive's internal listener (port 8090)")
+    ca: Upstream
+    prometheus: Upstream | None = None
+
+    port: Port = 8443
+    tls_port: Port = 8444  # loopback: the TLS server behind the SNI switch
+    ca_port: Port = 8445  # loopback: takes the PROXY header off for step-ca, which does not speak it
+    status_port: Port = 9145  # health and metrics, for the cluster only
+
+    certificate: Path = Path("/run/pacs/gateway/tls.crt")
+    key: Path = Path("/run/pacs/gateway/tls.key")
+    region_root: Path = Path("/run/pacs/gateway/root.crt")
+    revocation_list: Path = Path("/run/pacs/gateway/sites.crl")
+    gateway_key: Path = Path("/run/pacs/gateway/gateway.key")  # by which the archive knows this gateway
+    configuration: Path = Path("/etc/pacs-gateway")  # where the rendered files are mounted
+    ops_pages: Path = Path("/usr/share/pacs/ops")
+    scratch: Path = Path("/tmp")  # noqa: S108 - the one writable directory of a read-only container
+    modules: Path = Path("/usr/lib/nginx/modules")
+    access_log: Path = Path("/dev/stdout")
+
+    workers: int | None = Field(default=None, ge=1, description="None: one for each CPU")
+    connections_per_address: int = Field(
+        default=500, ge=1, description="a hospital is one address behind NAT"
+    )
+    largest_body_gib: int = Field(default=4, ge=1, description="contracts section 7: a pack is at most 4 GiB")
+    upstream_seconds: int = Field(default=600, ge=1, description="silence after which a request is given up")
+    refused_sites: tuple[RefusedSite, ...] = ()

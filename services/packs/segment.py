@@ -1,0 +1,296 @@
+"""The segment log: where received instances become durable before success is answered (contracts, section 4).
+
+One directory per worker process. `append` writes a record and returns a future; a thread makes all waiting
+records durable with one fdatasync and only then resolves their futures. Errors:
+
+    LogError
+    |-- OutOfRoom       no room left, or only the headroom that sealing needs; the log is as it was before
+    |-- LogFailed       the disk did not take the bytes; the record counts as not received
+    |-- LogBusy         another process uses this worker's directory
+    `-- RecordDamaged   a record cannot be read back as it was written
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Self
+
+from services.packs.record import (
+    MAGIC,
+    Buffer,
+    LogError,
+    Record,
+    RecordDamaged,
+    RecordHeader,
+    encode,
+    read_record,
+)
+from services.packs.segment_file import LogFailed, OutOfRoom, SegmentFile
+
+__all__ = [
+    "LogBusy",
+    "LogError",
+    "LogFailed",
+    "OutOfRoom",
+    "Record",
+    "RecordDamaged",
+    "RecordHeader",
+    "SegmentLog",
+]
+
+logger = logging.getLogger(__name__)
+
+
+class LogBusy(LogError):
+    """Two processes were given the same worker directory."""
+
+
+class _Waiting(NamedTuple):
+    segment: SegmentFile
+    record: Record
+    end: int
+    future: Future[Record]
+
+
+class SegmentLog:
+    """Append-only log of received instances with group commit; safe to use from many threads.
+
+    `headroom_bytes` stay free for the packs that empty the log. `durable=False` leaves every fdatasync out:
+    it exists for the power-loss test's control, which must fail, and for nothing else.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        segment_bytes: int = 64 << 20,
+        headroom_bytes: int = 256 << 20,
+        durable: bool = True,
+    ) -> None:
+        self._directory = directory
+        self._segment_bytes, self._headroom_bytes, self._durable = segment_bytes, headroom_bytes, durable
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock_file = _lock(directory)
+        self._lock = threading.Lock()
+        self._wake = threading.Condition(self._lock)
+        self._pending: list[_Waiting] = []
+        self._listeners: list[Callable[[Record], None]] = []
+        self._segments: dict[int, SegmentFile] = {}
+        self._active: SegmentFile | None = None
+        self._next = 1
+        self._closing = False
+        self._recovered = self._recover()
+        self._flusher = threading.Thread(
+            target=self._flush_forever, name=f"fdatasync-{directory.name}", daemon=True
+        )
+        self._flusher.start()
+
+    def subscribe(self, listener: Callable[[Record], None]) -> None:
+        """Call `listener` with each record once it is durable and before its future resolves.
+
+        It runs on the log's thread and must neither block nor raise. Subscribe before the first append.
+        """
+        self._listeners.append(listener)
+
+    def take_recovered(self) -> list[Record]:
+        """Records of an earlier life that are not released yet, oldest first; a second call returns none."""
+        recovered, self._recovered = self._recovered, []
+        return recovered
+
+    def append(self, header: RecordHeader, *body: Buffer) -> Future[Record]:
+        """Write one record (the body may come in parts); the future resolves when it is durable.
+
+        The future raises `OutOfRoom` or `LogFailed`; then the record was not taken.
+        """
+        future: Future[Record] = Future()
+        future.set_running_or_notify_cancel()  # what is written cannot be cancelled
+        parts, length = encode(header, body)
+        size = sum(memoryview(part).nbytes for part in parts)
+        with self._lock:
+            try:
+                segment = self._segment_for(size)
+                offset = segment.append(parts)
+            except LogError as error:
+                if self._active is not None and self._active.failure is not None:
+                    self._retire(self._active)
+                future.set_exception(error)
+                return future
+            record = Record(header, segment.sequence, offset, length)
+            segment.waiting += 1
+            self._pending.append(_Waiting(segment, record, offset + size, future))
+            self._wake.notify()
+        return future
+
+    def read(self, record: Record) -> bytes:
+        """The body of a record. Raises `RecordDamaged`."""
+        path = self._path(record.segment)
+        try:
+            with path.open("rb") as file:
+                file.seek(record.offset)
+                found = read_record(file, path.stat().st_size)
+        except OSError as error:
+            raise RecordDamaged(f"{path.name} cannot be read: {error.strerror}") from error
+        if found is None or found[0] != record.header:
+            raise RecordDamaged(f"there is no such record at byte {record.offset} of {path.name}")
+        return found[1]
+
+    def preserve(self, record: Record, folder: Path) -> None:
+        """Keep the record's whole segment in `folder` (same file system), for support, after its release."""
+        path = self._path(record.segment)
+        target = folder / f"{self._directory.name}-{path.name}"
+        if not target.exists():
+            os.link(path, target)
+
+    def release(self, records: Iterable[Record]) -> None:
+        """Note that these records lie in durable packs; a segment whose records are all released is deleted.
+
+        The note itself is durable, so that a restart does not seal a record twice.
+        """
+        by_segment: dict[int, list[int]] = {}
+        for record in records:
+            by_segment.setdefault(record.segment, []).append(record.offset)
+        for sequence, offsets in by_segment.items():
+            with self._lock:
+                segment = self._segments.get(sequence)
+                if segment is None:
+                    continue  # released before
+                segment.live.difference_update(offsets)
+                if segment is self._active and not segment.live and not segment.waiting:
+                    self._retire(segment)
+                emptied = self._forget_if_empty(segment)
+            if emptied:
+                segment.delete()
+            else:
+                segment.note_released(offsets)
+
+    @property
+    def live_records(self) -> int:
+        """How many durable records wait to be sealed."""
+        with self._lock:
+            return sum(len(segment.live) for segment in self._segments.values())
+
+    def close(self) -> None:
+        """Make what is waiting durable, then let go of the directory."""
+        with self._lock:
+            self._closing = True
+            self._wake.notify()
+        self._flusher.join()
+        with self._lock:
+            for segment in self._segments.values():
+                segment.close()
+        self._lock_file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _path(self, sequence: int) -> Path:
+        return self._directory / f"{sequence:016d}.seg"
+
+    def _segment_for(self, size: int) -> SegmentFile:
+        """The segment that takes `size` more bytes; a new one where the present one is full. Lock held."""
+        if self._closing:
+            raise LogFailed("the segment log is closed: the service is stopping; send again later")
+        stat = os.statvfs(self._directory)
+        free = stat.f_bavail * stat.f_frsize
+        if free - size < self._headroom_bytes:
+            raise OutOfRoom(
+                f"{self._directory} has {free} bytes free; an instance of {size} bytes would leave less than "
+                f"the {self._headroom_bytes} that sealing needs. Free or add space; the sender may try again."
+            )
+        active = self._active
+        if active is not None and active.written + size > self._segment_bytes and active.written > len(MAGIC):
+            self._retire(active)
+        if self._active is None:
+            self._active = SegmentFile.create(self._path(self._next), durable=self._durable)
+            self._segments[self._next] = self._active
+            self._next += 1
+        return self._active
+
+    def _retire(self, segment: SegmentFile) -> None:
+        """Append to this segment no more. Lock held."""
+        if self._active is segment:
+            self._active = None
+        if not segment.waiting:
+            segment.close()
+
+    def _forget_if_empty(self, segment: SegmentFile) -> bool:
+        """Whether nobody needs the segment's file any more. Lock held."""
+        if segment is self._active or segment.waiting or segment.live:
+            return False
+        return self._segments.pop(segment.sequence, None) is not None
+
+    def _flush_forever(self) -> None:
+        while True:
+            with self._lock:
+                while not self._pending and not self._closing:
+                    self._wake.wait()
+                if not self._pending:
+                    return
+                batch, self._pending = self._pending, []
+            # While this sync runs the next records gather: that is the group commit, it needs no timer.
+            segments = list({waiting.segment.sequence: waiting.segment for waiting in batch}.values())
+            if self._durable:
+                for segment in segments:
+                    segment.sync()
+            for waiting in batch:
+                self._settle(*waiting)
+            for segment in segments:
+                self._tidy(segment)
+
+    def _settle(self, segment: SegmentFile, record: Record, end: int, future: Future[Record]) -> None:
+        with self._lock:
+            segment.waiting -= 1
+            failure = segment.failure
+            if failure is None:
+                segment.settled(record.offset, end)
+        if failure is not None:
+            future.set_exception(failure)
+            return
+        for listener in self._listeners:
+            try:
+                listener(record)
+            except Exception:  # the record is durable: the next start finds it again
+                logger.exception("a listener of the segment log failed on %s", record.header.sop_instance_uid)
+        future.set_result(record)
+
+    def _tidy(self, segment: SegmentFile) -> None:
+        with self._lock:
+            if segment.failure is not None:
+                self._retire(segment)
+            elif segment is not self._active and not segment.waiting:
+                segment.close()
+            emptied = self._forget_if_empty(segment)
+        if emptied:
+            segment.delete()
+
+    def _recover(self) -> list[Record]:
+        """What earlier processes left; a segment with nothing to seal is removed."""
+        recovered: list[Record] = []
+        for path in sorted(self._directory.glob("*.seg")):
+            segment = SegmentFile(path)
+            recovered += segment.recover()
+            self._next = segment.sequence + 1
+            if segment.live:
+                self._segments[segment.sequence] = segment
+            else:
+                segment.delete()
+        return recovered
+
+
+def _lock(directory: Path) -> BinaryIO:
+    file = (directory / "lock").open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise LogBusy(f"{directory} is used by another process: give each worker its own directory") from None
+    return file

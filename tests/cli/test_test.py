@@ -1,0 +1,53 @@
+"""What `./pacs test` runs, and that its last words are the test runner's."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from cli import test as verb
+from cli.exit_codes import ExitCode
+
+
+def test_the_default_run_leaves_out_what_needs_real_processes() -> None:
+    command = verb.pytest(everything=False, failed=[])
+    assert "-m" not in command[3:]
+    assert command[command.index("-n") + 1] == "2"
+
+
+def test_all_deselects_nothing_and_runs_in_order() -> None:
+    command = verb.pytest(everything=True, failed=[])
+    assert command[command.index("-m", 3) + 1] == ""
+    assert "-n" not in command
+
+
+def test_every_step_names_a_program_of_the_environment() -> None:
+    for step in verb.steps():
+        assert Path(step.command[0]).is_absolute() or step.command[0] == "promtool", step.name
+
+
+@pytest.mark.parametrize(("linter", "runner", "passes"), [(0, 0, True), (1, 0, False), (0, 1, False)])
+def test_a_failed_linter_fails_the_run_but_the_tests_still_run_last(
+    linter: int, runner: int, passes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    def run(command: Sequence[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        ran.append("pytest" if "pytest" in command else "linter")
+        return subprocess.CompletedProcess(command, runner if "pytest" in command else linter, "", "")
+
+    monkeypatch.setattr(verb.subprocess, "run", run)
+    monkeypatch.setattr(verb.debian, "install", lambda *_: [])
+    if passes:
+        verb.test()
+    else:
+        with pytest.raises(typer.Exit) as stop:
+            verb.test()
+        assert stop.value.exit_code == ExitCode.DIFFERENCE
+    assert ran[-1] == "pytest"
+    assert ran.count("pytest") == 1

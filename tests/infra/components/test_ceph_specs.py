@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+import pytest
+
+from infra.components.ceph_specs import (
+    cluster_spec,
+    device_names,
+    global_settings,
+    min_size,
+    object_store_spec,
+    upkeep_commands,
+    upkeep_spec,
+)
+from infra.config.region import RegionConfig, load_region
+from infra.config.sections import ErasureCodedPool, ReplicatedPool
+
+
+def spec(region: RegionConfig) -> dict[str, Any]:
+    devices: dict[str, pulumi.Input[list[str]]] = {node.name: [] for node in region.datacenter.nodes}
+    return cluster_spec(region, "ceph", devices)
+
+
+@pytest.fixture(params=["local", "yanan"])
+def region(request: pytest.FixtureRequest) -> RegionConfig:
+    return load_region(request.param)
+
+
+def test_daemons_and_clients_speak_the_encrypted_messenger_only(region: RegionConfig) -> None:
+    connections = spec(region)["network"]["connections"]
+    assert connections == {"encryption": {"enabled": True}, "requireMsgr2": True}
+
+
+def test_ceph_takes_named_devices_only(region: RegionConfig) -> None:
+    storage = spec(region)["storage"]
+    assert storage["useAllDevices"] is False
+    assert storage["useAllNodes"] is False
+    assert [node["name"] for node in storage["nodes"]] == [node.name for node in region.datacenter.nodes]
+
+
+def test_production_disks_are_encrypted() -> None:
+    assert spec(load_region("yanan"))["storage"]["config"] == {"encryptedDevice": "true"}
+
+
+def test_the_exporter_runs_only_where_the_image_has_it() -> None:
+    assert spec(load_region("local"))["monitoring"]["metricsDisabled"] is True
+    assert spec(load_region("yanan"))["monitoring"]["metricsDisabled"] is False
+
+
+def test_a_single_copy_is_allowed_only_where_the_region_has_one() -> None:
+    assert global_settings(load_region("local").object_store)["mon_allow_pool_size_one"] == "true"
+    assert global_settings(load_region("yanan").object_store)["mon_allow_pool_size_one"] == "false"
+
+
+def test_debians_relative_class_path_is_mended_only_where_the_region_says_so() -> None:
+    assert "osd_class_dir" in global_settings(load_region("local").object_store)
+    assert "osd_class_dir" not in global_settings(load_region("yanan").object_store)
+
+
+def test_every_ceph_option_is_text(region: RegionConfig) -> None:
+    assert all(isinstance(value, str) for value in global_settings(region.object_store).values())
+
+
+def test_the_s3_gateway_speaks_tls_only(region: RegionConfig) -> None:
+    gateway = object_store_spec(region)["gateway"]
+    assert "port" not in gateway
+    assert gateway["securePort"] == 443
+    assert gateway["sslCertificateRef"]
+
+
+def test_pools_outlive_their_resource(region: RegionConfig) -> None:
+    assert object_store_spec(region)["preservePoolsOnDelete"] is True
+
+
+def test_no_write_is_taken_by_the_last_copy_that_could_be_read() -> None:
+    assert min_size(ReplicatedPool(kind="replicated", size=3)) == 2
+    assert min_size(ErasureCodedPool(kind="erasure", data=2, coding=1)) == 3
+    assert min_size(ErasureCodedPool(kind="erasure", data=4, coding=2)) == 5
+    assert min_size(ReplicatedPool(kind="replicated", size=1)) == 1
+
+
+def test_devices_are_named_as_rook_wants_them() -> None:
+    paths = ["/dev/loop3", "/dev/disk/by-id/wwn-0x5"]
+    assert device_names(paths) == [{"name": "loop3"}, {"name": "/dev/disk/by-id/wwn-0x5"}]
+    assert device_names(None) == []
+
+
+def test_only_the_listed_health_checks_are_muted_each_with_its_reason() -> None:
+    region = load_region("local")
+    muted = region.object_store.muted_health_checks
+    commands = [command for command in upkeep_commands(region.object_store) if "mute" in command]
+    assert commands == [f"ceph health mute {check.code} --sticky" for check in muted]
+    annotations = upkeep_spec(region, "ceph", "Never")["metadata"]["annotations"]
+    assert sorted(annotations.values()) == sorted(check.reason for check in muted)
+
+
+def test_production_mutes_nothing_and_needs_no_upkeep() -> None:
+    assert upkeep_commands(load_region("yanan").object_store) == []

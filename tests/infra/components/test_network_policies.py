@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from typing import Any
+
+from infra import naming
+from infra.components.network_policies import policies
+
+
+def found(name: str) -> dict[str, Any]:
+    (policy,) = [policy for policy in policies("10.90.0.0/24") if policy.name == name]
+    spec: dict[str, Any] = policy.spec()
+    return spec
+
+
+def test_the_object_store_and_the_database_are_open_to_the_archive_alone_of_our_services() -> None:
+    senders = {
+        policy.name
+        for policy in policies("10.90.0.0/24")
+        for conversation in policy.sends
+        if 5432 in conversation.ports
+    }
+    assert senders == {"archive", "database"}
+
+
+def test_the_authority_is_reached_through_the_gateway_only() -> None:
+    (rule,) = found("ca")["ingress"]
+    (peer,) = rule["from"]
+    assert peer["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": naming.GATEWAY}
+    assert found("ca")["egress"] == []
+
+
+def test_the_archive_itself_reaches_nothing_outside_the_cluster() -> None:
+    for rule in found("archive")["egress"]:
+        assert all("ipBlock" not in peer for peer in rule["to"])
+
+
+def test_every_policy_speaks_about_both_directions() -> None:
+    for policy in policies("10.90.0.0/24"):
+        assert policy.spec()["policyTypes"] == ["Ingress", "Egress"]
+
+
+def test_what_one_side_may_send_the_other_side_takes() -> None:
+    """Between services of ours a conversation needs both policies: one alone is silence."""
+    everyone = {policy.labels: policy for policy in policies("10.90.0.0/24") if policy.labels}
+    for sender in everyone.values():
+        for conversation in sender.sends:
+            for peer in conversation.peers:
+                receiver = everyone.get(peer.labels)
+                if receiver is None or sender is receiver:
+                    continue
+                taken = {
+                    port
+                    for accepted in receiver.receives
+                    for port in accepted.ports
+                    if not accepted.peers or any(other.labels == sender.labels for other in accepted.peers)
+                }
+                assert set(conversation.ports) <= taken, (sender.name, receiver.name)

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infra.components.pacs_services import archive_environment, archive_pod, ca_pod
+from infra.config.region import load_region
+from infra.pki.enrolment import StepCaSettings
+from infra.pki.region_ca import RegionNames
+from services.archive.settings import ArchiveSettings
+from tests.infra.conftest import supplies_for
+
+
+@pytest.mark.parametrize("stack", ["local", "yanan"])
+def test_the_archive_understands_every_setting_it_is_given(
+    stack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = archive_environment(load_region(stack))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = ArchiveSettings()  # type: ignore[call-arg]
+    known = {f"PACS_{name.upper()}" for name in ArchiveSettings.model_fields}
+    assert {name for name in environment if name.startswith("PACS_")} <= known
+    assert settings.store == "rgw"
+    assert settings.site == "centre"
+
+
+def test_every_file_that_the_archive_is_told_of_lies_on_a_mounted_volume() -> None:
+    region = load_region("local")
+    (container,) = archive_pod(region, supplies_for(region, Path("/state")))["containers"]
+    mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
+    for variable in container["env"]:
+        if variable["value"].startswith("/"):
+            assert any(variable["value"].startswith(f"{mount}/") for mount in mounts), variable
+
+
+def test_no_secret_is_in_an_environment_variable() -> None:
+    region = load_region("local")
+    (container,) = archive_pod(region, supplies_for(region, Path("/state")))["containers"]
+    assert all("valueFrom" not in variable for variable in container["env"])
+
+
+def test_the_archive_checks_the_database_servers_name() -> None:
+    assert archive_environment(load_region("local"))["PGSSLMODE"] == "verify-full"
+
+
+def test_the_ca_finds_its_files_where_its_configuration_says() -> None:
+    (container,) = ca_pod(supplies_for(load_region("local"), Path("/state")))["containers"]
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    settings = StepCaSettings(RegionNames("local", "pacs.local.test"))
+    assert {str(settings.key.parent), str(settings.database.parent)} <= mounts

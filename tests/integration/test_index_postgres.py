@@ -1,0 +1,125 @@
+"""The PostgreSQL index keeps the contract, survives its database and takes its migrations in turns."""
+
+from collections.abc import Iterator
+from threading import Thread
+
+import psycopg
+import pytest
+
+from services.archive.adapters.postgres_index import PostgresIndex
+from services.archive.errors import IndexUnavailable
+from services.archive.migrate import migrate
+from tests.integration.postgres import PostgresServer, database, postgres
+from tests.services.archive.content import a_pack, a_study, an_instance, receipts_for
+from tests.services.archive.contract_index import YANAN, IndexContract
+
+__all__ = ["database", "postgres"]
+
+pytestmark = pytest.mark.integration
+TABLES = (
+    "pack",
+    "patient",
+    "study",
+    "series",
+    "instance",
+    "conflict",
+    "receipt",
+    "tombstone",
+    "document_outbox",
+)
+
+
+@pytest.fixture(scope="module")
+def migrated(postgres: PostgresServer) -> str:
+    dsn = postgres.new_database()
+    migrate(dsn)
+    return dsn
+
+
+@pytest.fixture
+def index(migrated: str) -> Iterator[PostgresIndex]:
+    with psycopg.connect(migrated) as connection:
+        connection.execute(("TRUNCATE " + ", ".join(TABLES) + " CASCADE").encode())
+    index = PostgresIndex(migrated)
+    yield index
+    index.close()
+
+
+class TestPostgresIndex(IndexContract):
+    """`PostgresIndex` under the contract."""
+
+
+def test_every_table_names_institution_and_site(migrated: str) -> None:
+    with psycopg.connect(migrated) as connection:
+        rows = connection.execute(
+            """SELECT table_name FROM information_schema.columns WHERE table_schema = 'public'
+            AND column_name IN ('institution', 'site') AND is_nullable = 'NO' GROUP BY 1 HAVING count(*) = 2"""
+        ).fetchall()
+    assert {row[0] for row in rows} == set(TABLES)
+
+
+def test_migrations_started_at_once_take_turns(database: str) -> None:
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            migrate(database)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_an_index_without_its_schema_is_unavailable_and_not_broken(database: str) -> None:
+    index = PostgresIndex(database)
+    with pytest.raises(IndexUnavailable):
+        index.ping()
+    migrate(database)
+    index.ping()
+    index.close()
+
+
+def test_a_failed_commit_leaves_no_row(index: PostgresIndex) -> None:
+    content = a_pack(an_instance("1.2.3.1.1"))
+    twice = receipts_for(content)
+    broken = [*twice, *(object(),)]
+    with pytest.raises(AttributeError):
+        index.commit(content, broken)  # type: ignore[arg-type]
+    assert index.unknown_packs([content.pack.pack_id]) == {content.pack.pack_id}
+    assert index.instances(YANAN, "1.2.3") == []
+
+
+def test_a_tombstoned_instance_does_not_come_back(index: PostgresIndex, migrated: str) -> None:
+    one = an_instance("1.2.3.1.1")
+    with psycopg.connect(migrated) as connection:
+        connection.execute(
+            "INSERT INTO tombstone VALUES ('yanan', 'yanchang', %s, %s, '113001', 'dr', now())",
+            (one.sop_instance_uid, one.digest),
+        )
+    assert index.commit(a_pack(one, an_instance("1.2.3.1.2")), []).tombstoned == 1
+    assert [i.sop_instance_uid for i in index.instances(YANAN, "1.2.3")] == ["1.2.3.1.2"]
+
+
+def test_one_patient_of_an_issuer_has_one_row(index: PostgresIndex, migrated: str) -> None:
+    for number, issuer in enumerate(("HIS", "HIS", "LAB")):
+        study = a_study(f"1.2.{number}", issuer=issuer)
+        index.commit(a_pack(an_instance(f"1.2.{number}.1"), name=str(number), study=study), [])
+    with psycopg.connect(migrated) as connection:
+        rows = connection.execute(
+            "SELECT p.issuer, count(s.id) FROM patient p JOIN study s ON s.patient = p.id GROUP BY 1"
+        )
+        assert dict(rows.fetchall()) == {"HIS": 2, "LAB": 1}
+
+
+def test_a_prefix_of_a_name_is_looked_up_by_index(migrated: str) -> None:
+    with psycopg.connect(migrated) as connection:
+        connection.execute("SET enable_seqscan = off")
+        plan = connection.execute(
+            "EXPLAIN SELECT id FROM study WHERE patient_name_ideographic LIKE '王%'"
+        ).fetchall()
+    assert any("study_name_ideographic" in row[0] for row in plan)

@@ -1,0 +1,277 @@
+"""What every index must do; run on the memory index here and on PostgreSQL by the integration tests.
+
+A subclass gives the fixture `index`.
+"""
+
+from threading import Thread
+
+import pytest
+
+from services.archive.index.query import Condition, Level, Query, condition, key_named
+from services.archive.index.records import Outcome
+from services.archive.ports import Index
+from tests.services.archive.content import a_pack, a_series, a_study, an_instance, receipts_for
+
+EVERYONE = None
+YANAN = frozenset({"yanan"})
+ZHIDAN = frozenset({"zhidan"})
+
+
+def where(**asked: str) -> tuple[Condition, ...]:
+    """Conditions by keyword; `__` stands for the dot of a sequence path."""
+    conditions = []
+    for name, value in asked.items():
+        key = key_named(name.replace("__", "."))
+        assert key is not None, name
+        made = condition(key, value)
+        if made is not None:
+            conditions.append(made)
+    return tuple(conditions)
+
+
+def studies(index: Index, **asked: str) -> list[str]:
+    """UIDs of the studies that a query finds."""
+    return [match.study_uid for match in index.find(Query(Level.STUDY, EVERYONE, where(**asked)))]
+
+
+class IndexContract:
+    """Rules of `services.archive.ports.Index`."""
+
+    def test_a_committed_instance_is_found_at_every_level(self, index: Index) -> None:
+        outcome = index.commit(a_pack(an_instance("1.2.3.1.1")), [])
+        assert outcome == Outcome(added=1, duplicates=0, conflicts=0, tombstoned=0)
+        study = index.find(Query(Level.STUDY, YANAN))[0]
+        assert (study.study_uid, study.modalities, study.study_series, study.study_instances) == (
+            "1.2.3",
+            ("CT",),
+            1,
+            1,
+        )
+        series = index.find(Query(Level.SERIES, YANAN))[0]
+        assert (series.series_uid, series.series_instances) == ("1.2.3.1", 1)
+        assert series.series == b'{"series":"1.2.3.1"}'
+        instance = index.find(Query(Level.INSTANCE, YANAN))[0]
+        assert (instance.sop_instance_uid, instance.instance) == ("1.2.3.1.1", b'{"instance":"1.2.3.1.1"}')
+
+    def test_where_an_instance_lies_is_what_its_pack_said(self, index: Index) -> None:
+        content = a_pack(an_instance("1.2.3.1.1"))
+        index.commit(content, [])
+        [stored] = index.instances(YANAN, "1.2.3")
+        given = content.instances[0]
+        assert stored.object_key == content.pack.object_key
+        assert (stored.offset, stored.length, stored.data_offset) == (
+            given.offset,
+            given.length,
+            given.data_offset,
+        )
+        assert (stored.pixel_offset, stored.pixel_length, stored.frames) == (
+            488,
+            512,
+            ((488, 256), (744, 256)),
+        )
+        assert (stored.digest, stored.institution, stored.site) == (given.digest, "yanan", "yanchang")
+
+    def test_the_same_pack_again_changes_nothing(self, index: Index) -> None:
+        content = a_pack(an_instance("1.2.3.1.1"))
+        index.commit(content, receipts_for(content))
+        again = index.commit(content, receipts_for(content))
+        assert (again.added, again.duplicates, again.conflicts) == (0, 1, 0)
+        assert len(index.receipts("yanan", content.pack.pack_id, 1)) == 1
+        assert index.find(Query(Level.STUDY, YANAN))[0].study_instances == 1
+
+    def test_the_same_instance_in_another_pack_is_one_copy(self, index: Index) -> None:
+        index.commit(a_pack(an_instance("1.2.3.1.1"), name="one"), [])
+        outcome = index.commit(a_pack(an_instance("1.2.3.1.1"), an_instance("1.2.3.1.2"), name="two"), [])
+        assert outcome == Outcome(added=1, duplicates=1, conflicts=0, tombstoned=0)
+        assert len(index.instances(YANAN, "1.2.3")) == 2
+        assert index.find(Query(Level.SERIES, YANAN))[0].series_instances == 2
+
+    def test_another_digest_under_one_identity_keeps_both_and_the_first_stays_addressable(
+        self, index: Index
+    ) -> None:
+        first, other = an_instance("1.2.3.1.1"), an_instance("1.2.3.1.1", content="other pixels")
+        index.commit(a_pack(first, name="one"), [])
+        assert index.commit(a_pack(other, name="two"), []).conflicts == 1
+        assert [one.digest for one in index.instances(YANAN, "1.2.3")] == [first.digest]
+        [conflict] = index.conflicts(YANAN, "1.2.3")
+        assert (conflict.instance.digest, conflict.first_digest) == (other.digest, first.digest)
+        assert conflict.instance.object_key != index.instances(YANAN, "1.2.3")[0].object_key
+        assert index.commit(a_pack(other, name="three"), []).duplicates == 1
+        assert len(index.conflicts(YANAN, "1.2.3")) == 1
+
+    def test_two_versions_within_one_pack_are_both_kept(self, index: Index) -> None:
+        first, other = an_instance("1.2.3.1.1"), an_instance("1.2.3.1.1", content="other")
+        assert index.commit(a_pack(first, other), []) == Outcome(1, 0, 1, 0)
+        assert index.instances(YANAN, "1.2.3")[0].digest == first.digest
+
+    def test_one_identity_in_two_institutions_is_two_instances(self, index: Index) -> None:
+        index.commit(a_pack(an_instance("1.2.3.1.1")), [])
+        outcome = index.commit(a_pack(an_instance("1.2.3.1.1", content="x"), institution="zhidan"), [])
+        assert outcome.added == 1
+        assert index.conflicts(EVERYONE, "1.2.3") == []
+        assert len(index.find(Query(Level.STUDY, EVERYONE))) == 2
+        assert len(index.instances(EVERYONE, "1.2.3")) == 1, "a reader of both gets one copy of a UID"
+
+    def test_nothing_of_another_institution_is_seen(self, index: Index) -> None:
+        index.commit(a_pack(an_instance("1.2.3.1.1"), name="one"), [])
+        index.commit(a_pack(an_instance("1.2.3.1.1", content="other"), name="two"), [])
+        for level in Level:
+            assert index.find(Query(level, ZHIDAN)) == []
+            assert index.find(Query(level, frozenset())) == []
+        assert index.instances(ZHIDAN, "1.2.3") == []
+        assert index.conflicts(ZHIDAN, "1.2.3") == []
+
+    def test_receipts_are_kept_by_epoch_in_pack_order(self, index: Index) -> None:
+        content = a_pack(an_instance("1.2.3.1.9"), an_instance("1.2.3.1.1"))
+        index.commit(content, receipts_for(content, epoch=1))
+        assert index.receipts("yanan", content.pack.pack_id, 1) == ["jws.1.2.3.1.9.1", "jws.1.2.3.1.1.1"]
+        assert index.receipts("yanan", content.pack.pack_id, 2) == []
+        assert index.receipts("zhidan", content.pack.pack_id, 1) == []
+        index.commit(content, receipts_for(content, epoch=2))
+        assert index.receipts("yanan", content.pack.pack_id, 2) == ["jws.1.2.3.1.9.2", "jws.1.2.3.1.1.2"]
+        assert index.receipts("yanan", content.pack.pack_id, 1) == ["jws.1.2.3.1.9.1", "jws.1.2.3.1.1.1"]
+
+    def test_packs_that_were_never_committed_are_told(self, index: Index) -> None:
+        content = a_pack(an_instance("1.2.3.1.1"))
+        index.commit(content, [])
+        assert index.unknown_packs([content.pack.pack_id, "0" * 64]) == {"0" * 64}
+
+    def test_headers_come_in_the_order_asked_for(self, index: Index) -> None:
+        index.commit(a_pack(*(an_instance(f"1.2.3.1.{n}", number=n) for n in range(1, 6))), [])
+        found = index.instances(YANAN, "1.2.3")
+        assert [one.sop_instance_uid[-1] for one in found] == ["1", "2", "3", "4", "5"]
+        assert index.headers(found[::-1]) == [b'{"instance":"1.2.3.1.%d"}' % n for n in range(5, 0, -1)]
+
+    def test_reading_order_is_series_number_then_instance_number(self, index: Index) -> None:
+        series = (
+            a_series("1.2.3.1", number=10),
+            a_series("1.2.3.2", number=2),
+            a_series("1.2.3.3", number=None),
+        )
+        instances = [
+            an_instance("1.9.1", "1.2.3.1", number=1), an_instance("1.9.2", "1.2.3.3", number=1),
+            an_instance("1.9.3", "1.2.3.2", number=10), an_instance("1.9.4", "1.2.3.2", number=9),
+            an_instance("1.9.5", "1.2.3.2", number=None),
+        ]  # fmt: skip
+        index.commit(a_pack(*instances, series=series), [])
+        expected = ["1.9.4", "1.9.3", "1.9.5", "1.9.1", "1.9.2"]
+        assert [one.sop_instance_uid for one in index.instances(YANAN, "1.2.3")] == expected
+        assert [m.sop_instance_uid for m in index.find(Query(Level.INSTANCE, YANAN))] == expected
+
+    def test_instances_narrow_by_series_and_instance(self, index: Index) -> None:
+        index.commit(a_pack(an_instance("1.9.1", "1.2.3.1"), an_instance("1.9.2", "1.2.3.2")), [])
+        assert [one.sop_instance_uid for one in index.instances(YANAN, "1.2.3", "1.2.3.2")] == ["1.9.2"]
+        assert [one.sop_instance_uid for one in index.instances(YANAN, "1.2.3", "1.2.3.1", "1.9.1")] == [
+            "1.9.1"
+        ]
+        assert index.instances(YANAN, "1.2.3", "1.2.3.1", "1.9.2") == []
+        assert index.instances(YANAN, "1.2.4") == []
+
+    @pytest.mark.parametrize(
+        "asked",
+        [
+            "王^小東", "王*", "*小東", "?^小東", "wang^xiaodong", "WANG*", "Wang^XiaoDong=王^小東", "=王*", "Wang*=*小*",
+            "wang^xiaodong^^^", "Ｗａｎｇ^XiaoDong", "",  "*", "^",
+        ],
+    )  # fmt: skip
+    def test_a_chinese_name_is_found_by(self, index: Index, asked: str) -> None:
+        index.commit(a_pack(an_instance("1.2.3.1.1")), [])
+        assert studies(index, PatientName=asked) == ["1.2.3"]
+
+    @pytest.mark.parametrize(
+        "asked", ["王", "小東", "Wang", "Li*", "=Wang*", "王*=", "%", "_ang*", "wang^xiaodong=李*"]
+    )
+    def test_a_chinese_name_is_not_found_by(self, index: Index, asked: str) -> None:
+        index.commit(a_pack(an_instance("1.2.3.1.1")), [])
+        assert studies(index, PatientName=asked) == []
+
+    def test_japanese_and_korean_names_are_found_in_every_group(self, index: Index) -> None:
+        yamada = {"Alphabetic": "ﾔﾏﾀﾞ^ﾀﾛｳ", "Ideographic": "山田^太郎", "Phonetic": "やまだ^たろう"}
+        hong = {"Alphabetic": "Hong^Gildong", "Ideographic": "洪^吉洞", "Phonetic": "홍^길동"}
+        index.commit(a_pack(an_instance("1.1.1"), name="y", study=a_study("1.1", patient_name=yamada)), [])
+        index.commit(a_pack(an_instance("1.2.1"), name="h", study=a_study("1.2", patient_name=hong)), [])
+        for asked in ("山田*", "やまだ^たろう", "ﾔﾏﾀﾞ*", "ヤマダ*", "==やまだ*"):
+            assert studies(index, PatientName=asked) == ["1.1"], asked
+        for asked in ("洪^吉洞", "홍*", "hong^gildong=洪*=홍*"):
+            assert studies(index, PatientName=asked) == ["1.2"], asked
+
+    @pytest.mark.parametrize(
+        ("asked", "found"),
+        [
+            ({"PatientID": "P1"}, True), ({"PatientID": "p1"}, False), ({"PatientID": "P*"}, True),
+            ({"PatientID": "P?"}, True), ({"PatientID": "P_"}, False), ({"PatientID": "P%"}, False),
+            ({"StudyDate": "20250301"}, True), ({"StudyDate": "20250101-20251231"}, True),
+            ({"StudyDate": "20250302-"}, False), ({"StudyDate": "-20250301"}, True), ({"StudyDate": "-20250228"}, False),
+            ({"StudyTime": "1000-1030"}, True), ({"StudyTime": "11-"}, False),
+            ({"ModalitiesInStudy": "CT"}, True), ({"ModalitiesInStudy": "MR"}, False),
+            ({"ModalitiesInStudy": "MR,CT"}, True), ({"ModalitiesInStudy": "C*"}, True),
+            ({"AccessionNumber": "A1"}, True), ({"AccessionNumber": "B1"}, False),
+            ({"StudyInstanceUID": "1.2.3"}, True), ({"StudyInstanceUID": "9.9,1.2.3"}, True),
+            ({"StudyInstanceUID": "9.9\\1.2.3"}, True), ({"StudyInstanceUID": "1.2"}, False),
+            ({"StudyDescription": "*CHEST"}, True), ({"ReferringPhysicianName": "li*"}, True),
+            ({"PatientBirthDate": "19700101"}, True), ({"StudyID": "S2"}, False),
+            ({"PatientID": "P1", "AccessionNumber": "B1"}, False),
+        ],
+    )  # fmt: skip
+    def test_a_study_key_matches_as_the_standard_says(
+        self, index: Index, asked: dict[str, str], found: bool
+    ) -> None:
+        index.commit(a_pack(an_instance("1.2.3.1.1")), [])
+        assert (studies(index, **asked) == ["1.2.3"]) is found
+
+    @pytest.mark.parametrize(
+        ("asked", "found"),
+        [
+            ({"Modality": "CT"}, True), ({"Modality": "MR"}, False), ({"SeriesNumber": "1"}, True),
+            ({"SeriesNumber": "2"}, False), ({"SeriesInstanceUID": "1.2.3.1"}, True),
+            ({"PerformedProcedureStepStartDate": "20250301"}, True),
+            ({"RequestAttributesSequence__ScheduledProcedureStepID": "SPS2"}, True),
+            ({"RequestAttributesSequence__RequestedProcedureID": "RP2"}, False),
+            ({"RequestAttributesSequence__RequestedProcedureID": "RP*"}, True),
+            ({"SOPInstanceUID": "1.2.3.1.1"}, True), ({"SOPInstanceUID": "1.2.3.1.2"}, False),
+            ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, True), ({"InstanceNumber": "1"}, True),
+            ({"InstanceNumber": "01"}, True), ({"InstanceNumber": "3,4"}, False), ({"PatientName": "王*"}, True),
+        ],
+    )  # fmt: skip
+    def test_a_series_or_instance_key_matches_relationally(
+        self, index: Index, asked: dict[str, str], found: bool
+    ) -> None:
+        index.commit(a_pack(an_instance("1.2.3.1.1")), [])
+        assert bool(index.find(Query(Level.INSTANCE, YANAN, where(**asked)))) is found
+
+    def test_pages_are_disjoint_complete_and_newest_first(self, index: Index) -> None:
+        for day in range(1, 8):
+            study = a_study(f"1.2.{day}", study_date=f"2025030{day}")
+            index.commit(a_pack(an_instance(f"1.2.{day}.1"), name=str(day), study=study), [])
+        pages = [index.find(Query(Level.STUDY, YANAN, limit=3, offset=offset)) for offset in (0, 3, 6, 9)]
+        assert [m.study_uid for page in pages for m in page] == [f"1.2.{day}" for day in range(7, 0, -1)]
+        assert [len(page) for page in pages] == [3, 3, 1, 0]
+
+    def test_counts_are_of_the_study_and_not_of_the_page(self, index: Index) -> None:
+        index.commit(a_pack(an_instance("1.9.1", "1.2.3.1"), an_instance("1.9.2", "1.2.3.2")), [])
+        match = index.find(Query(Level.INSTANCE, YANAN, where(SOPInstanceUID="1.9.2"), limit=1))[0]
+        assert (match.study_series, match.study_instances, match.series_instances) == (2, 2, 1)
+
+    def test_a_study_without_patient_id_is_kept(self, index: Index) -> None:
+        for number in (1, 2):
+            study = a_study(f"1.2.{number}", patient_id="", patient_name={})
+            index.commit(a_pack(an_instance(f"1.2.{number}.1"), name=str(number), study=study), [])
+        assert sorted(studies(index)) == ["1.2.1", "1.2.2"]
+
+    def test_packs_of_one_study_committed_at_once_are_all_counted(self, index: Index) -> None:
+        contents = [
+            a_pack(
+                *(an_instance(f"1.2.3.1.{p}.{n}") for n in range(5)), an_instance("1.2.3.1.99"), name=str(p)
+            )
+            for p in range(6)
+        ]
+        threads = [Thread(target=index.commit, args=(content, [])) for content in contents]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert index.find(Query(Level.STUDY, YANAN))[0].study_instances == 31
+        assert len(index.instances(YANAN, "1.2.3")) == 31
+
+    def test_an_index_that_answers_can_be_pinged(self, index: Index) -> None:
+        index.ping()

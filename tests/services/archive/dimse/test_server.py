@@ -1,0 +1,288 @@
+"""Rules of `services.archive.dimse.server`: who may associate, what is kept, what hostile peers cost."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
+from pynetdicom import AE, Association
+
+from services.archive.dimse.connection import ConnectionLimits
+from services.archive.dimse.server import VERIFICATION, DimseListener, DimseServer
+from services.archive.dimse.storage import Storage
+from services.packs.instance import scan
+from services.packs.segment import Record, SegmentLog
+from tests.services.packs.synthetic import CT, STUDY, ct, data_set
+
+PRIVATE_STORAGE = "1.2.826.0.1.3680043.10.1338.999.1"
+WAIT = 10.0
+
+
+class Watch:
+    """Everything that the listener reports, with a way to wait for it."""
+
+    def __init__(self) -> None:
+        self.refusals: list[str] = []
+        self.accepted: list[str] = []
+        self.ended: list[str] = []
+        self._change = threading.Condition()
+
+    def association_accepted(self, calling_ae: str) -> None:
+        self._note(self.accepted, calling_ae)
+
+    def association_ended(self) -> None:
+        pass
+
+    def association_refused(self, reason: str) -> None:
+        self._note(self.refusals, reason)
+
+    def on_end(self, association: str) -> None:
+        self._note(self.ended, association)
+
+    def wait_for(self, condition: Callable[[], bool]) -> bool:
+        with self._change:
+            return self._change.wait_for(condition, WAIT)
+
+    def _note(self, target: list[str], value: str) -> None:
+        with self._change:
+            target.append(value)
+            self._change.notify_all()
+
+
+class Running:
+    """A started listener over a real segment log."""
+
+    def __init__(self, server: DimseServer, log: SegmentLog, records: list[Record], watch: Watch) -> None:
+        self.server, self.log, self.records, self.watch = server, log, records, watch
+
+    def associate(
+        self, *contexts: tuple[str, str], calling: str = "CT1", called: str = "PACS", own: AE | None = None
+    ) -> Association:
+        ae = own or AE(calling)
+        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = WAIT
+        for abstract, transfer in contexts or ((VERIFICATION, ImplicitVRLittleEndian),):
+            ae.add_requested_context(abstract, transfer)
+        return ae.associate("127.0.0.1", self.server.port, ae_title=called)
+
+
+@contextmanager
+def running(directory: Path, **listener: Any) -> Iterator[Running]:
+    watch, records = Watch(), []  # type: tuple[Watch, list[Record]]
+    with SegmentLog(directory / "log", headroom_bytes=0) as log:
+        log.subscribe(records.append)
+        server = DimseServer(
+            DimseListener("PACS", host="127.0.0.1", port=0, **listener),
+            Storage(log, institution="yanan", site="yanchang"),
+            ended=watch.on_end,
+            observer=watch,
+        )
+        server.start()
+        try:
+            yield Running(server, log, records, watch)
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[Running]:
+    with running(tmp_path) as started:
+        yield started
+
+
+def encoded(transfer_syntax: str, uid: str, sop_class: str = CT) -> Dataset:
+    made = data_set(uid, SOPClassUID=sop_class)
+    made.PixelData = (
+        b"\xfe\xff\x00\xe0\0\0\0\0\xfe\xff\x00\xe0\x04\0\0\0abcd"
+        if _compressed(transfer_syntax)
+        else bytes(48)
+    )
+    made["PixelData"].is_undefined_length = _compressed(transfer_syntax)
+    made.file_meta = Dataset()
+    made.file_meta.TransferSyntaxUID = transfer_syntax
+    return made
+
+
+def _compressed(transfer_syntax: str) -> bool:
+    return transfer_syntax not in (
+        ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian,
+    )  # fmt: skip
+
+
+def test_an_echo_is_answered(listener: Running) -> None:
+    association = listener.associate()
+    assert association.send_c_echo().Status == 0x0000
+    association.release()
+
+
+@pytest.mark.parametrize(
+    "transfer_syntax",
+    [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian,
+     RLELossless, JPEGBaseline8Bit, JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless, HTJ2KLossless,
+     "1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.107"],
+)  # fmt: skip
+def test_every_transfer_syntax_is_stored_as_it_came(listener: Running, transfer_syntax: str) -> None:
+    association = listener.associate((CT, transfer_syntax))
+    assert association.send_c_store(encoded(transfer_syntax, STUDY + ".1.7")).Status == 0x0000
+    association.release()
+    found = scan(listener.log.read(listener.records[0]))
+    assert (found.transfer_syntax, found.sop_instance_uid) == (transfer_syntax, STUDY + ".1.7")
+
+
+def test_the_data_set_is_kept_byte_for_byte(listener: Running) -> None:
+    data = ct(STUDY + ".1.8")
+    path = Path(str(listener.log._directory)).parent / "slice.dcm"
+    path.write_bytes(data)
+    association = listener.associate((CT, ExplicitVRLittleEndian))
+    assert association.send_c_store(path).Status == 0x0000
+    association.release()
+    body = listener.log.read(listener.records[0])
+    assert scan(body).digest == scan(data).digest
+
+
+def test_private_storage_classes_are_accepted(listener: Running) -> None:
+    association = listener.associate((PRIVATE_STORAGE, ExplicitVRLittleEndian))
+    made = encoded(ExplicitVRLittleEndian, "1.2.3", PRIVATE_STORAGE)
+    assert association.send_c_store(made).Status == 0x0000
+    association.release()
+    assert listener.records[0].header.sop_class_uid == PRIVATE_STORAGE
+
+
+def test_a_wrong_called_ae_title_is_rejected_with_that_reason(listener: Running) -> None:
+    association = listener.associate(called="ELSEWHERE")
+    assert association.is_rejected
+    # PS3.8 9.3.4: rejected-permanent, service-user, called-AE-title-not-recognized.
+    answer = association.acceptor.primitive
+    assert (answer.result, answer.result_source, answer.diagnostic) == (1, 1, 7)
+    assert listener.watch.wait_for(lambda: listener.watch.refusals == ["called_ae"])
+
+
+def test_a_calling_ae_that_is_not_on_the_list_is_rejected_with_that_reason(tmp_path: Path) -> None:
+    with running(tmp_path, calling_aes=["CT1"]) as started:
+        assert started.associate(calling="CT1").is_established
+        association = started.associate(calling="STRANGER")
+        assert association.is_rejected
+        assert association.acceptor.primitive.diagnostic == 3
+        assert started.watch.wait_for(lambda: started.watch.refusals == ["calling_ae"])
+
+
+def test_an_address_outside_the_allowed_networks_is_closed(tmp_path: Path) -> None:
+    with running(tmp_path, networks=[ipaddress.ip_network("192.0.2.0/24")]) as started:
+        assert not started.associate().is_established
+        assert started.watch.wait_for(lambda: started.watch.refusals == ["address"])
+    with running(tmp_path / "again", networks=[ipaddress.ip_network("127.0.0.0/8")]) as started:
+        assert started.associate().is_established
+
+
+def test_more_associations_than_allowed_are_rejected_for_now(tmp_path: Path) -> None:
+    with running(tmp_path, limits=ConnectionLimits(associations=1)) as started:
+        first = started.associate()
+        second = started.associate()
+        assert (first.is_established, second.is_rejected) == (True, True)
+        assert second.acceptor.primitive.result == 2  # rejected-transient: try again
+        first.release()
+
+
+def test_one_address_gets_no_more_than_its_share(tmp_path: Path) -> None:
+    with running(tmp_path, limits=ConnectionLimits(per_peer=1)) as started:
+        assert started.associate().is_established
+        assert not started.associate().is_established
+        assert "per_peer" in started.watch.refusals
+
+
+def test_the_end_of_an_association_is_told_once_with_its_id(listener: Running) -> None:
+    association = listener.associate((CT, ExplicitVRLittleEndian))
+    association.send_c_store(encoded(ExplicitVRLittleEndian, "1.2.3"))
+    association.release()
+    watch = listener.watch
+    assert watch.wait_for(lambda: watch.ended == [listener.records[0].header.association])
+    aborted = listener.associate()
+    aborted.abort()
+    assert watch.wait_for(lambda: len(watch.ended) == 2)
+
+
+def test_a_refusal_carries_its_reason_to_the_sender(listener: Running) -> None:
+    association = listener.associate((CT, ExplicitVRLittleEndian))
+    made = encoded(ExplicitVRLittleEndian, "1.2.3")
+    del made.StudyInstanceUID
+    answer = association.send_c_store(made)
+    assert answer.Status == 0xC000
+    assert "Study Instance UID" in answer.ErrorComment
+    association.release()
+
+
+def test_a_uid_with_a_path_in_it_is_refused(listener: Running) -> None:
+    association = listener.associate((CT, ExplicitVRLittleEndian))
+    made = encoded(ExplicitVRLittleEndian, "1.2.3")
+    made["SOPInstanceUID"]._value = "../../../etc/passwd"
+    assert association.send_c_store(made).Status == 0x0117
+    association.release()
+    assert listener.records == []
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        struct.pack(">BBL", 1, 0, 0xFFFF_FFFF),
+        struct.pack(">BBL", 4, 0, 0xFFFF_FFFF) + bytes(100),
+        struct.pack(">BBL", 9, 0, 4) + bytes(4),
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"",
+    ],
+)
+def test_hostile_openings_are_cut_off_and_meanwhile_an_echo_works(tmp_path: Path, opening: bytes) -> None:
+    with (
+        running(tmp_path, limits=ConnectionLimits(idle_seconds=0.5)) as started,
+        socket.create_connection(("127.0.0.1", started.server.port), timeout=WAIT) as hostile,
+    ):
+        hostile.sendall(opening)
+        association = started.associate()
+        assert association.send_c_echo().Status == 0x0000
+        association.release()
+        # At most some A-ABORTs, then the end: never waited for, never collected.
+        with suppress(ConnectionResetError):
+            while answer := hostile.recv(1024):
+                assert answer.startswith(b"\x07")
+
+
+def test_fragments_without_a_last_one_end_at_the_message_limit(tmp_path: Path) -> None:
+    with running(tmp_path, limits=ConnectionLimits(max_message=200_000)) as started:
+        association = started.associate((CT, ExplicitVRLittleEndian))
+        wire = association.dul.socket.socket
+        fragment = struct.pack(">LBB", 50_002, 1, 0) + bytes(50_000)
+        for _ in range(6):
+            try:
+                wire.sendall(struct.pack(">BBL", 4, 0, len(fragment)) + fragment)
+            except OSError:
+                break
+        assert started.watch.wait_for(lambda: len(started.watch.ended) == 1)
+        assert started.associate().is_established
+
+
+def test_a_taken_port_is_an_error_at_start(listener: Running, tmp_path: Path) -> None:
+    second = DimseServer(
+        DimseListener("PACS", host="127.0.0.1", port=listener.server.port),
+        Storage(listener.log, institution="a", site="b"),
+        ended=lambda _: None,
+    )
+    with pytest.raises(OSError, match="in use"):
+        second.start()

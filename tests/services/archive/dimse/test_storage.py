@@ -1,0 +1,165 @@
+"""Rules of `services.archive.dimse.storage`: what is acknowledged is durable, what is refused says why."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.uid import ExplicitVRLittleEndian
+
+from services.archive.dimse.storage import Storage, StoreRequest
+from services.packs.instance import Limits, scan
+from services.packs.segment import SegmentLog
+from tests.services.packs.synthetic import CT, STUDY, ct, nested
+
+UID = STUDY + ".1.1"
+
+
+class Counter:
+    """An observer that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.stored: list[str] = []
+        self.refused: list[int] = []
+
+    def instance_stored(self, institution: str, size: int, seconds: float) -> None:
+        assert size > 0
+        assert seconds >= 0
+        self.stored.append(institution)
+
+    def instance_refused(self, status: int) -> None:
+        self.refused.append(status)
+
+
+class Noon:
+    def now(self) -> datetime:
+        return datetime(2025, 3, 1, 12, tzinfo=UTC)
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+def request(data: bytes | None = None) -> StoreRequest:
+    data = data or ct(UID)
+    return StoreRequest(
+        sop_class_uid=CT,
+        sop_instance_uid=UID,
+        transfer_syntax=ExplicitVRLittleEndian,
+        data_set=memoryview(data)[scan(ct(UID)).data_offset :],
+        calling_ae="CT1",
+        called_ae="PACS",
+        association="a1",
+    )
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[SegmentLog]:
+    with SegmentLog(tmp_path, headroom_bytes=0) as opened:
+        yield opened
+
+
+@pytest.fixture
+def observer() -> Counter:
+    return Counter()
+
+
+@pytest.fixture
+def storage(log: SegmentLog, observer: Counter) -> Storage:
+    return Storage(
+        log, institution="yanan", site="yanchang", institution_of_ae={"GUEST": "zhidan"},
+        observer=observer, clock=Noon(),
+    )  # fmt: skip
+
+
+def test_a_stored_instance_is_in_the_log_byte_for_byte_under_a_new_file_head(
+    storage: Storage, log: SegmentLog, observer: Counter
+) -> None:
+    records = []
+    log.subscribe(records.append)
+    assert storage.store(request()).status == 0x0000
+    body = log.read(records[0])
+    assert body[scan(body).data_offset :] == bytes(request().data_set)
+    meta = pydicom.dcmread(io.BytesIO(body)).file_meta
+    assert (meta.MediaStorageSOPInstanceUID, meta.SourceApplicationEntityTitle) == (UID, "CT1")
+    header = records[0].header
+    assert (header.institution, header.site, header.called_ae) == ("yanan", "yanchang", "PACS")
+    assert header.received_at == "2025-03-01T12:00:00.000000Z"
+    assert header.digest == scan(ct(UID)).digest
+    assert observer.stored == ["yanan"]
+
+
+def test_the_institution_follows_the_calling_ae_where_one_is_named(storage: Storage, log: SegmentLog) -> None:
+    records = []
+    log.subscribe(records.append)
+    storage.store(replace(request(), calling_ae="GUEST"))
+    assert records[0].header.institution == "zhidan"
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"sop_instance_uid": "../../../../etc/cron.d/x"}, 0x0117),
+        ({"sop_instance_uid": ""}, 0x0117),
+        ({"sop_class_uid": "1.2\n"}, 0x0117),
+        ({"sop_instance_uid": "1.2.3"}, 0xA900),
+        ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.4"}, 0xA900),
+        ({"data_set": b""}, 0xC000),
+        ({"data_set": b"\x08\x00 not a data set at all"}, 0xC000),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_with_the_status_of_its_kind(
+    storage: Storage, log: SegmentLog, observer: Counter, changes: dict[str, object], status: int
+) -> None:
+    answer = storage.store(replace(request(), **changes))  # type: ignore[arg-type]
+    assert (answer.status, observer.refused) == (status, [status])
+    assert answer.comment
+    assert log.live_records == 0
+
+
+def test_a_path_as_the_uid_of_the_data_set_is_refused(storage: Storage) -> None:
+    data = ct(UID).replace(UID.encode(), b"../../../../../../../../../etc/shadow"[: len(UID)])
+    assert storage.store(replace(request(), data_set=data[scan(ct(UID)).data_offset :])).status == 0x0117
+
+
+def test_a_data_set_that_nests_too_deep_or_is_too_long_is_refused(tmp_path: Path, storage: Storage) -> None:
+    assert storage.store(request(nested(2000, undefined=True))).status == 0xC000
+    with SegmentLog(tmp_path / "small", headroom_bytes=0) as log:
+        small = Storage(log, institution="a", site="b", limits=Limits(instance_bytes=100))
+        assert small.store(request()).status == 0xC000
+
+
+def test_a_full_disk_is_refused_with_a700_and_takes_again_when_there_is_room(tmp_path: Path) -> None:
+    with SegmentLog(tmp_path / "full", headroom_bytes=1 << 60) as log:
+        answer = Storage(log, institution="yanan", site="a").store(request())
+        assert answer.status == 0xA700
+        assert str(tmp_path) not in answer.comment
+    with SegmentLog(tmp_path / "full", headroom_bytes=0) as log:
+        assert log.take_recovered() == []
+        assert Storage(log, institution="yanan", site="a").store(request()).status == 0x0000
+
+
+def test_a_stopping_service_says_that_it_failed(storage: Storage, log: SegmentLog) -> None:
+    log.close()
+    assert storage.store(request()).status == 0x0110
+
+
+def test_comments_fit_the_error_comment_element(storage: Storage) -> None:
+    answer = storage.store(replace(request(), sop_instance_uid="é\\" * 40))
+    assert answer.comment.isascii()
+    assert "\\" not in answer.comment
+    assert len(answer.comment) <= 64
+
+
+def test_refusals_are_logged_without_the_patients_name(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        storage.store(replace(request(), sop_instance_uid="1.2.3"))
+    assert "0xA900" in caplog.text
+    assert "Synthetic" not in caplog.text

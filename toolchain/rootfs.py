@@ -50,7 +50,8 @@ HOST = RootFilesystem(
     name="host",
     suite="bookworm",
     packages=(
-        "ca-certificates", "conntrack", "containernetworking-plugins", "curl", "dbus", "e2fsprogs",
+        "ca-certificates", "conntrack", "containernetworking-plugins", "curl", "dbus",
+        "e2fsprogs",
         "ebtables", "ethtool", "gdisk", "iproute2", "iptables", "iputils-ping", "kmod", "less", "nftables",
         "openssh-server", "parted", "procps", "python3", "python3-apt", "runc", "socat", "systemd", "systemd-sysv",
         "util-linux", "xfsprogs",
@@ -62,7 +63,8 @@ CEPH = RootFilesystem(
     name="ceph",
     suite="sid",
     packages=(
-        "ceph-common", "ceph-mgr", "ceph-mgr-modules-core", "ceph-mon", "ceph-osd", "ceph-volume", "curl",
+        "ceph-common", "ceph-mgr", "ceph-mgr-modules-core", "ceph-mon", "ceph-osd", "ceph-volume",
+        "curl",
         "gdisk", "hostname", "iproute2", "jq", "kmod", "lvm2", "parted", "procps", "radosgw", "udev", "xfsprogs",
     ),
     accounts=(Account("ceph", 167, "/var/lib/ceph"), Account("rook", 2016)),

@@ -80,9 +80,7 @@ def branch_variables(
         "edge_node_institution": branch.institution,
         "edge_node_site": branch.site,
         "edge_node_state_directory": str(supplies.state_dir),
-        "edge_node_images": {
-            name: supplies.images[name] for name in IMAGES
-        },
+        "edge_node_images": {name: supplies.images[name] for name in IMAGES},
         "edge_node_image_pull_policy": supplies.pull_policy,
         "edge_node_gateway_address": region.network.gateway_address,
         "edge_node_gateway_names": [region.gateway_name, region.ca_name],

@@ -113,8 +113,9 @@ def _prepare_root(spec: HostSpec, home: Path) -> None:
             mask.symlink_to("/dev/null")
 
 
-# What firmware and kernel give a real machine and nspawn does not: writable cgroup controllers, and the
-# kernel settings that a kubelet writes. Those belong to the machine below, so the host gets files of its own.
+# What a real machine has and an nspawn host lacks: writable cgroup controllers; the kernel settings that a
+# kubelet writes (they belong to the machine below, so the host gets files of its own); and udev's records of
+# block devices, without which ceph-volume lists none (no udevd runs in a container).
 _SETUP = """#!/bin/sh
 set -e
 mount -o remount,bind,rw /sys/fs/cgroup
@@ -126,6 +127,8 @@ for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/p
   echo "${setting#*=}" > "$file"
   mount --bind "$file" "/proc/sys/$name"
 done
+mkdir -p /run/udev/data
+for device in /sys/block/*/dev; do echo I:1 > "/run/udev/data/b$(cat "$device")"; done
 mount --make-rshared /
 """
 _SETUP_UNIT = """[Unit]

@@ -85,7 +85,7 @@ class ArchiveMetrics:
         self.received_instances.labels(interface).inc()
         self.received_bytes.labels(interface).inc(size)
 
-    # services.archive.dimse: StorageObserver and AssociationObserver
+    # What the DIMSE side reports (StorageObserver, AssociationObserver).
 
     def instance_stored(self, institution: str, size: int, seconds: float) -> None:
         self.instance_received("dimse", size)
@@ -103,7 +103,7 @@ class ArchiveMetrics:
     def association_refused(self, reason: str) -> None:
         self.refused.labels("dimse", reason).inc()
 
-    # services.packs.sealing: SealingObserver
+    # What the sealer reports (SealingObserver).
 
     def watch(
         self,

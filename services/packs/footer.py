@@ -56,7 +56,7 @@ class PackedInstance:
 class Footer:
     """What a pack says of itself; enough to rebuild the index from packs alone.
 
-    `content_digest` is the SHA-256 of all instances' bytes: an instance's own digest leaves its file head out.
+    `content_digest` is the SHA-256 of all instances' bytes: an instance's own digest leaves its head out.
     """
 
     region: str

@@ -78,7 +78,7 @@ class PackWriter:
     ) -> PackedInstance:
         """Append one instance; `instance` is what `scan` says of `body`, and of this study.
 
-        It is kept as it is but for its preamble, which becomes zero: it has no meaning in DICOM, but a program
+        It is kept as it is but for its preamble, which becomes zero: it means nothing in DICOM, but a program
         hidden in it has one elsewhere (PS3.10 7.5).
         """
         if instance.study_uid != self._study_uid or instance.length != len(body):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 from load_tests.__main__ import run, show  # first: it imports Locust before anything opens a socket
 
@@ -18,7 +19,9 @@ def main() -> int:
         scene.reading_rate, scene.sending_rate = 5, 2
         if "--altered" in sys.argv:
             region.alter = lambda content: content[:-2]
-        verdicts = judge(Objectives.load("smoke"), run(scene, seconds=2), scene.punctuality)
+        # Client and double share this process's cores: lateness here says nothing of a region.
+        objectives = replace(Objectives.load("smoke"), late_starts=1.0)
+        verdicts = judge(objectives, run(scene, seconds=2), scene.punctuality)
         show(verdicts, "smoke", target, as_json=True)
     return 0 if all(verdict.kept for verdict in verdicts) else 1
 

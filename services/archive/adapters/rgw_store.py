@@ -242,7 +242,7 @@ class RgwStore:
 
 @contextmanager
 def _seekable(stream: BinaryIO) -> Iterator[BinaryIO]:
-    """The stream itself, or a copy on disk: the body is digested before it is sent, and sent again on a retry."""
+    """The stream itself, or a copy on disk: the body is digested before it is sent, and may be sent twice."""
     if stream.seekable() and stream.tell() == 0:
         yield stream
         return

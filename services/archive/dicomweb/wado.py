@@ -224,9 +224,7 @@ def _element(data_set: Dataset, path: str) -> DataElement | RawDataElement:
     try:
         for tag, item in zip(steps[::2], steps[1::2], strict=True):
             data_set = data_set[int(tag, 16)].value[int(item)]
-        element: DataElement | RawDataElement | None = data_set.get_item(
-            int(last, 16), keep_deferred=True
-        )
+        element: DataElement | RawDataElement | None = data_set.get_item(int(last, 16), keep_deferred=True)
     except (KeyError, IndexError, TypeError, ValueError):
         element = None
     if element is None:

@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from pydicom import config
+from pydicom import charset, config
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -21,6 +22,9 @@ from pydicom.valuerep import PersonName
 
 # What was stored is described, not judged: an odd value must neither raise nor be warned about with its text.
 config.settings.reading_validation_mode = config.IGNORE
+# Python's ISO 2022 codec for GB 2312 does not know `ESC $ ) A` (PS3.3 C.12.1.1.2), though pydicom believes that
+# it handles the escapes itself: left in that list, they would stand in the decoded names.
+charset.handled_encodings = tuple(name for name in charset.handled_encodings if name != "iso_ir_58")
 
 INLINE_BYTES = 1024
 BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
@@ -80,8 +84,6 @@ def _is_large(raw: RawDataElement) -> bool:
 
 
 def _dictionary_vr(tag: BaseTag) -> str:
-    from pydicom.datadict import dictionary_VR
-
     try:
         return str(dictionary_VR(tag))[:2]
     except KeyError:

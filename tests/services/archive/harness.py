@@ -73,7 +73,8 @@ class Harness:
         """POST these files as one request."""
         boundary = uuid4().hex
         body = b"".join(
-            b"--%b\r\nContent-Type: application/dicom\r\n\r\n%b\r\n" % (boundary.encode(), one) for one in files
+            b"--%b\r\nContent-Type: application/dicom\r\n\r\n%b\r\n" % (boundary.encode(), one)
+            for one in files
         )
         kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
         return self.http.post(

@@ -9,8 +9,15 @@ from services.common.errors import BadRequest
 
 
 def test_parameters_are_read_quoted_or_plain_and_commas_in_quotes_do_not_split() -> None:
-    first, second = parse('multipart/related; type="image/*"; transfer-syntax=*;q=0.5, APPLICATION/DICOM ; x="a,b"')
-    assert (first.is_multipart, first.content, first.transfer_syntax, first.quality) == (True, "image/*", "*", 0.5)
+    first, second = parse(
+        'multipart/related; type="image/*"; transfer-syntax=*;q=0.5, APPLICATION/DICOM ; x="a,b"'
+    )
+    assert (first.is_multipart, first.content, first.transfer_syntax, first.quality) == (
+        True,
+        "image/*",
+        "*",
+        0.5,
+    )
     assert (second.kind, second.parameters["x"], second.quality) == ("application/dicom", "a,b", 1.0)
 
 

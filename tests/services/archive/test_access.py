@@ -1,5 +1,7 @@
 """Rules of access: every route denies by default, and one institution's token sees nothing of another."""
 
+import base64
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -81,7 +83,11 @@ def test_one_institutions_token_sees_nothing_of_another(harness: Harness) -> Non
     foreign = harness.issuer.bearer(institutions=["zhidan"])
     own = harness.issuer.bearer(institutions=["yanan"])
     [conflict] = harness.get("/studies/1.2.3/conflicts").json()
-    paths = [path for method, path in routes(harness.archive.public) if method == "GET" and path.startswith("/dicom-web")]
+    paths = [
+        path
+        for method, path in routes(harness.archive.public)
+        if method == "GET" and path.startswith("/dicom-web")
+    ]
     for path in [*(path for path in paths if "versions" not in path), conflict["url"]]:
         headers = {"Accept": "*/*"}
         assert harness.http.get(path, headers=headers | own).status_code == 200, path
@@ -168,7 +174,20 @@ def test_a_token_that_is_expired_foreign_or_incomplete_is_refused(
         verifier.verify(at(issuer, **changes))
 
 
-@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic dXNlcg==", "Bearer a.b.c", "Bearer " + "x" * 9000, "Bearer ..", "Bearer é.é.é"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic dXNlcg==",
+        "Bearer a.b.c",
+        "Bearer " + "x" * 9000,
+        "Bearer ..",
+        "Bearer é.é.é",
+    ],
+)
 def test_what_is_no_token_is_refused(verifier: TokenVerifier, header: str | None) -> None:
     with pytest.raises(Unauthenticated):
         verifier.verify(header)
@@ -185,18 +204,24 @@ def test_another_keys_signature_does_not_hold(issuer: Issuer, verifier: TokenVer
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256"])
 def test_a_token_cannot_choose_a_weaker_algorithm(verifier: TokenVerifier, algorithm: str) -> None:
-    import base64
-    import json
-
     def part(value: object) -> str:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
-    claims = {"iss": "x", "aud": "region:local", "sub": "x", "exp": NOW.timestamp() + 60, "institutions": ["*"], "scope": ""}
+    claims = {
+        "iss": "x",
+        "aud": "region:local",
+        "sub": "x",
+        "exp": NOW.timestamp() + 60,
+        "institutions": ["*"],
+        "scope": "",
+    }
     with pytest.raises(Unauthenticated):
         verifier.verify(f"Bearer {part({'alg': algorithm, 'kid': 'region-1'})}.{part(claims)}.")
 
 
-def test_a_rotated_key_file_is_believed_at_once(tmp_path: Path, issuer: Issuer, verifier: TokenVerifier) -> None:
+def test_a_rotated_key_file_is_believed_at_once(
+    tmp_path: Path, issuer: Issuer, verifier: TokenVerifier
+) -> None:
     verifier.verify(at(issuer))
     successor = Issuer("region-2")
     fresh = tmp_path / "fresh"

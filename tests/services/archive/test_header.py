@@ -45,9 +45,13 @@ def test_a_name_is_unicode_whatever_its_character_set(name: str, expected: dict[
     assert header.attributes["00080005"]["Value"] == ["ISO_IR 192"]
 
 
-@pytest.mark.parametrize(("charset", "encoding"), [("GB18030", "gb18030"), ("GBK", "gbk"), ("ISO_IR 192", "utf-8")])
+@pytest.mark.parametrize(
+    ("charset", "encoding"), [("GB18030", "gb18030"), ("GBK", "gbk"), ("ISO_IR 192", "utf-8")]
+)
 def test_a_chinese_character_set_is_decoded(charset: str, encoding: str) -> None:
-    content = synthetic("1.1", SpecificCharacterSet=charset, PatientName="Zhang^Wei=张^伟", StudyDescription="胸部CT平扫")
+    content = synthetic(
+        "1.1", SpecificCharacterSet=charset, PatientName="Zhang^Wei=张^伟", StudyDescription="胸部CT平扫"
+    )
     assert "胸部CT平扫".encode(encoding) in content
     header = header_of(content)
     assert header.attributes["00100010"]["Value"] == [{"Alphabetic": "Zhang^Wei", "Ideographic": "张^伟"}]
@@ -74,7 +78,11 @@ def test_nested_bulk_values_are_linked_by_their_path() -> None:
 
 def test_values_take_the_forms_of_table_f_2_3_1() -> None:
     data_set = Dataset()
-    data_set.SliceThickness, data_set.SeriesNumber, data_set.ImageType = "1.50", "7", ["ORIGINAL", "", "AXIAL"]
+    data_set.SliceThickness, data_set.SeriesNumber, data_set.ImageType = (
+        "1.50",
+        "7",
+        ["ORIGINAL", "", "AXIAL"],
+    )
     data_set.FrameIncrementPointer, data_set.Rows, data_set.ReferringPhysicianName = 0x00181063, 512, ""
     found = encode(data_set, str)
     assert found["00180050"] == {"vr": "DS", "Value": [1.5]}

@@ -1,5 +1,6 @@
 """Rules of ingest (contracts, section 7): a pack is taken whole and signed for, or refused with the right reason."""
 
+import base64
 import io
 import json
 from datetime import UTC, datetime
@@ -24,16 +25,24 @@ __all__ = ["harness"]
 SENT = datetime(2025, 3, 1, 8, 0, tzinfo=UTC)
 
 
-def pack(*files: bytes, region: str = "local", institution: str = "yanan", site: str = "yanchang") -> tuple[Footer, bytes]:
+def pack(
+    *files: bytes, region: str = "local", institution: str = "yanan", site: str = "yanchang"
+) -> tuple[Footer, bytes]:
     """A sealed pack of these files."""
     stream = io.BytesIO()
-    writer = PackWriter(stream, region=region, institution=institution, site=site, study_uid=scan(files[0]).study_uid)
+    writer = PackWriter(
+        stream, region=region, institution=institution, site=site, study_uid=scan(files[0]).study_uid
+    )
     for one in files:
-        writer.add(one, scan(one), received_at="2025-03-01T08:00:00.000000Z", calling_ae="CT1", called_ae="PACS")
+        writer.add(
+            one, scan(one), received_at="2025-03-01T08:00:00.000000Z", calling_ae="CT1", called_ae="PACS"
+        )
     return writer.finish(SENT), stream.getvalue()
 
 
-def send(harness: Harness, pack_id: str, body: bytes, method: str = "PUT", **changes: str | None) -> httpx.Response:
+def send(
+    harness: Harness, pack_id: str, body: bytes, method: str = "PUT", **changes: str | None
+) -> httpx.Response:
     headers = {
         "X-Pacs-Gateway-Key": GATEWAY_KEY, "X-Pacs-Client-Institution": "yanan", "X-Pacs-Client-Site": "yanchang",
     } | {name.replace("_", "-"): value for name, value in changes.items()}  # fmt: skip
@@ -46,8 +55,6 @@ def send(harness: Harness, pack_id: str, body: bytes, method: str = "PUT", **cha
 
 
 def payload(receipt: str) -> dict[str, Any]:
-    import base64
-
     middle = receipt.split(".")[1]
     return json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
 

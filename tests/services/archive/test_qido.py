@@ -45,7 +45,16 @@ def test_a_study_answer_holds_every_attribute_the_standard_requires(harness: Har
 )  # fmt: skip
 def test_a_name_is_found_whatever_its_character_set(harness: Harness, name: str, asked: str) -> None:
     harness.keep(file_bytes(name))
-    assert len(uids(harness.http.get("/dicom-web/studies", params={"PatientName": asked}, headers=harness.issuer.bearer()))) == 1
+    assert (
+        len(
+            uids(
+                harness.http.get(
+                    "/dicom-web/studies", params={"PatientName": asked}, headers=harness.issuer.bearer()
+                )
+            )
+        )
+        == 1
+    )
 
 
 def test_searches_by_keyword_tag_and_path_find_the_same(harness: Harness) -> None:
@@ -59,7 +68,9 @@ def test_searches_by_keyword_tag_and_path_find_the_same(harness: Harness) -> Non
     assert uids(harness.get("/series?PatientID=P1&Modality=CT"), "0020000E") == ["1.2.3.1", "1.2.3.2"]
 
 
-def test_a_relational_answer_brings_the_levels_above_and_a_hierarchical_one_does_not(harness: Harness) -> None:
+def test_a_relational_answer_brings_the_levels_above_and_a_hierarchical_one_does_not(
+    harness: Harness,
+) -> None:
     harness.keep(synthetic("1.1"))
     [relational] = harness.get("/instances").json()
     assert {"00100010", "00080060", "00080018"} <= relational.keys()
@@ -115,7 +126,9 @@ def test_what_cannot_be_matched_is_refused_and_never_ignored(harness: Harness, q
     assert response.json()["action"]
 
 
-@pytest.mark.parametrize("query", ["PatientName=' OR 1=1 --", "PatientID=%25", "PatientID=_1", "AccessionNumber=\\"])
+@pytest.mark.parametrize(
+    "query", ["PatientName=' OR 1=1 --", "PatientID=%25", "PatientID=_1", "AccessionNumber=\\"]
+)
 def test_text_of_another_language_matches_nothing(harness: Harness, query: str) -> None:
     harness.keep(synthetic("1.1"))
     assert harness.get("/studies?" + query).status_code == 204

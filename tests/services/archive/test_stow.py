@@ -103,7 +103,13 @@ def test_a_body_cut_short_keeps_the_whole_parts_and_is_still_an_error(harness: H
 
 @pytest.mark.parametrize(
     ("institutions", "owner"),
-    [(["*"], "yanan"), (["yanan", "zhidan"], "yanan"), (["zhidan"], "zhidan"), (["zhidan", "yanchang"], None), ([], None)],
+    [
+        (["*"], "yanan"),
+        (["yanan", "zhidan"], "yanan"),
+        (["zhidan"], "zhidan"),
+        (["zhidan", "yanchang"], None),
+        ([], None),
+    ],
 )
 def test_instances_belong_to_the_tokens_institution(
     harness: Harness, institutions: list[str], owner: str | None

@@ -33,7 +33,15 @@ def in_syntax(transfer_syntax: str, pixels: bytes = bytes(range(32)), **attribut
 
 @pytest.mark.parametrize(
     "name",
-    ["CT_small.dcm", "MR_small_bigendian.dcm", "image_dfl.dcm", "JPEG2000.dcm", "JPEG-LL.dcm", "MR_small_RLE.dcm", "rtplan.dcm"],
+    [
+        "CT_small.dcm",
+        "MR_small_bigendian.dcm",
+        "image_dfl.dcm",
+        "JPEG2000.dcm",
+        "JPEG-LL.dcm",
+        "MR_small_RLE.dcm",
+        "rtplan.dcm",
+    ],
 )
 def test_an_instance_comes_back_with_the_digest_it_came_with(harness: Harness, name: str) -> None:
     content = file_bytes(name)
@@ -97,9 +105,12 @@ def test_a_single_instance_can_be_had_without_multipart(harness: Harness) -> Non
 
 
 @pytest.mark.parametrize(
-    "syntax", ["1.2.840.10008.1.2.1", ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian]
+    "syntax",
+    ["1.2.840.10008.1.2.1", ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian],
 )
-def test_native_frames_come_as_little_endian_pixels_whatever_the_encoding(harness: Harness, syntax: str) -> None:
+def test_native_frames_come_as_little_endian_pixels_whatever_the_encoding(
+    harness: Harness, syntax: str
+) -> None:
     pixels = bytes(range(96))
     harness.keep(in_syntax(syntax, pixels, NumberOfFrames=3))
     response = harness.get(ONE + "/frames/3,1", OCTETS)
@@ -131,7 +142,15 @@ def test_a_compressed_frame_is_given_as_stored(harness: Harness, accept: str, ki
     assert body.startswith(b"\xff\x4f\xff\x51"), "a JPEG 2000 code stream"
 
 
-@pytest.mark.parametrize("accept", [OCTETS, 'multipart/related; type="image/jpeg"', "text/plain", OCTETS + "; transfer-syntax=1.2.840.10008.1.2"])
+@pytest.mark.parametrize(
+    "accept",
+    [
+        OCTETS,
+        'multipart/related; type="image/jpeg"',
+        "text/plain",
+        OCTETS + "; transfer-syntax=1.2.840.10008.1.2",
+    ],
+)
 def test_a_compressed_frame_is_not_given_as_something_else(harness: Harness, accept: str) -> None:
     content = file_bytes("JPEG2000.dcm")
     harness.keep(content)
@@ -141,14 +160,22 @@ def test_a_compressed_frame_is_not_given_as_something_else(harness: Harness, acc
 def test_one_bit_frames_that_share_a_byte_are_told_apart(harness: Harness) -> None:
     # Two frames of 5 pixels: 11111 and 00000, least significant bit first.
     content = synthetic(
-        "1.2.3.1.1", Rows=1, Columns=5, BitsAllocated=1, BitsStored=1, HighBit=0, NumberOfFrames=2, PixelData=b"\x1f\x00"
+        "1.2.3.1.1",
+        Rows=1,
+        Columns=5,
+        BitsAllocated=1,
+        BitsStored=1,
+        HighBit=0,
+        NumberOfFrames=2,
+        PixelData=b"\x1f\x00",
     )
     harness.keep(content)
     assert [body for _, body in parts_of(harness.get(ONE + "/frames/1,2", OCTETS))] == [b"\x1f", b"\x00"]
 
 
 @pytest.mark.parametrize(
-    ("frames", "status"), [("2", 404), ("0", 400), ("1,x", 400), ("-1", 400), ("1,,2", 400), ("9" * 12, 400), ("", 404)]
+    ("frames", "status"),
+    [("2", 404), ("0", 400), ("1,x", 400), ("-1", 400), ("1,,2", 400), ("9" * 12, 400), ("", 404)],
 )
 def test_a_frame_that_is_not_there_is_refused(harness: Harness, frames: str, status: int) -> None:
     harness.keep(synthetic("1.2.3.1.1"))
@@ -164,11 +191,15 @@ def test_metadata_is_the_stored_bytes_in_one_array(harness: Harness) -> None:
         assert response.headers["content-type"] == "application/dicom+json"
     assert [one["00200013"]["Value"] for one in response.json()] == [[1], [2], [3]]
     assert len(harness.get(ONE + "/metadata").json()) == 1
-    assert harness.get(ONE + "/metadata", 'multipart/related; type="application/dicom+xml"').status_code == 406
+    assert (
+        harness.get(ONE + "/metadata", 'multipart/related; type="application/dicom+xml"').status_code == 406
+    )
 
 
 def test_every_bulk_data_uri_of_the_metadata_leads_to_its_value(harness: Harness) -> None:
-    content = synthetic("1.2.3.1.1", EncapsulatedDocument=b"%PDF" + bytes(200_000), RedPaletteColorLookupTableData=b"ab" * 900)
+    content = synthetic(
+        "1.2.3.1.1", EncapsulatedDocument=b"%PDF" + bytes(200_000), RedPaletteColorLookupTableData=b"ab" * 900
+    )
     harness.keep(content)
     [attributes] = harness.get(ONE + "/metadata").json()
     links = {tag: value["BulkDataURI"] for tag, value in attributes.items() if "BulkDataURI" in value}
@@ -189,13 +220,18 @@ def test_a_nested_bulk_value_is_found_by_its_path(harness: Harness) -> None:
     assert (kind, body) == ("application/octet-stream", expected)
 
 
-@pytest.mark.parametrize("path", ["00091001", "zz", "7FE00010/0", "54000100/99/54001010", "../../etc/passwd", "00100010/0/00100010"])
+@pytest.mark.parametrize(
+    "path",
+    ["00091001", "zz", "7FE00010/0", "54000100/99/54001010", "../../etc/passwd", "00100010/0/00100010"],
+)
 def test_a_bulk_path_that_leads_nowhere_is_refused(harness: Harness, path: str) -> None:
     harness.keep(synthetic("1.2.3.1.1"))
     assert harness.get(f"{ONE}/bulkdata/{path}", "*/*").status_code in (400, 404)
 
 
-@pytest.mark.parametrize("path", ["/studies/..%2f..%2fetc", "/studies/1.2.3/series/x/metadata", "/studies/" + "1" * 65])
+@pytest.mark.parametrize(
+    "path", ["/studies/..%2f..%2fetc", "/studies/1.2.3/series/x/metadata", "/studies/" + "1" * 65]
+)
 def test_what_is_no_uid_goes_nowhere(harness: Harness, path: str) -> None:
     response = harness.get(path, AS_STORED)
     assert response.status_code in (400, 404)

@@ -175,7 +175,9 @@ def test_a_request_is_timed_by_its_route_also_when_it_fails() -> None:
             raise RuntimeError
         return PlainTextResponse("ok")
 
-    app = Starlette(routes=[Route("/items/{uid}", item), metrics_route(registry)], exception_handlers=EXCEPTION_HANDLERS)
+    app = Starlette(
+        routes=[Route("/items/{uid}", item), metrics_route(registry)], exception_handlers=EXCEPTION_HANDLERS
+    )
     client = TestClient(RequestTimer(app, histogram), raise_server_exceptions=False)
     for path in ("/items/1.2.3", "/items/bad", "/nothing"):
         client.get(path)
@@ -184,7 +186,11 @@ def test_a_request_is_timed_by_its_route_also_when_it_fails() -> None:
         labels = {"method": "GET", "route": route, "status": status}
         return registry.get_sample_value("pacs_x_request_seconds_count", labels)
 
-    assert (count("/items/{uid}", "200"), count("/items/{uid}", "500"), count("unmatched", "404")) == (1, 1, 1)
+    assert (count("/items/{uid}", "200"), count("/items/{uid}", "500"), count("unmatched", "404")) == (
+        1,
+        1,
+        1,
+    )
     assert "1.2.3" not in client.get("/metrics").text
 
 

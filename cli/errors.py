@@ -61,6 +61,11 @@ _ONE_TEXT = {
         "Correct the keys named above; stacks/README.md explains each.",
         ExitCode.USAGE,
     ),
+    ("infra.pki.private_files", "PkiError"): (
+        "the region's keys cannot be used",
+        "The keys lie in the stack's state directory under secrets/pki; do what the text above says.",
+        ExitCode.FAILED,
+    ),
     ("infra.hosts.base", "HostError"): (
         "a host could not be brought to its state",
         "Run the command again: it continues where it stopped.",

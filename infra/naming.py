@@ -19,7 +19,7 @@ OBJECT_STORE_TLS = "object-store-tls"
 DATABASE_CLUSTER = "index"
 DATABASE_NAME = "archive"
 DATABASE_TLS = "index-tls"
-DATABASE_CA = "index-ca"
+DATABASE_CA = "index-server-ca"  # "index-ca" is the name of CloudNativePG's own client CA
 
 # Services
 GATEWAY = "gateway"

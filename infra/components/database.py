@@ -70,7 +70,7 @@ class Database(pulumi.ComponentResource):
             metadata={
                 "name": naming.DATABASE_CLUSTER,
                 "namespace": naming.PACS,
-                "annotations": {"pulumi.com/waitFor": "condition=Ready"},
+                "annotations": {"pulumi.com/waitFor": "condition=Ready", "pulumi.com/patchForce": "true"},
             },
             spec=cluster_spec(args.region.database, args.supplies),
             opts=pulumi.ResourceOptions(

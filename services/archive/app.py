@@ -94,7 +94,13 @@ class Archive:
             sealed=unsealed.sealed,
         )
         self.dimse = DimseServer(
-            DimseListener(settings.ae_title, settings.dimse_host, settings.dimse_port),
+            DimseListener(
+                settings.ae_title,
+                settings.dimse_host,
+                settings.dimse_port,
+                calling_aes=settings.dimse_calling_aes,
+                networks=settings.dimse_networks,
+            ),
             Storage(
                 self.log,
                 institution=settings.institution,
@@ -259,7 +265,7 @@ def _issuer(settings: ArchiveSettings, clock: Clock) -> ReceiptIssuer | None:
         return None
     key = load_pem_private_key(settings.receipt_key_file.read_bytes(), password=None)
     if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError(
+        raise ValueError(  # noqa: TRY004 - a wrong file, not a wrong call
             f"{settings.receipt_key_file} holds no Ed25519 key: receipts are EdDSA (contracts, section 8)"
         )
     certificate = x509.load_pem_x509_certificates(settings.receipt_certificate_file.read_bytes())[0]

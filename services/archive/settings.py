@@ -1,6 +1,7 @@
 """What the archive is told; environment variables with the prefix `PACS_`, secrets in files."""
 
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Self
 
@@ -26,6 +27,12 @@ class ArchiveSettings(ServiceSettings):
     dimse_host: str = "0.0.0.0"  # noqa: S104 - modalities on the hospital LAN
     dimse_port: int = Field(default=11112, ge=0, le=65535)
     ae_title: AETitle = "PACS"
+    dimse_calling_aes: tuple[AETitle, ...] = Field(
+        default=(), description="who may call; everyone where empty"
+    )
+    dimse_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
+        default=(), description="from where; anywhere if empty"
+    )
 
     spool_directory: Path = Path("/var/lib/pacs/spool")
     quarantine_directory: Path = Path("/var/lib/pacs/quarantine")

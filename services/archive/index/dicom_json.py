@@ -24,7 +24,9 @@ from pydicom.valuerep import PersonName
 config.settings.reading_validation_mode = config.IGNORE
 # Python's ISO 2022 codec for GB 2312 does not know `ESC $ ) A` (PS3.3 C.12.1.1.2), though pydicom believes that
 # it handles the escapes itself: left in that list, they would stand in the decoded names.
-charset.handled_encodings = tuple(name for name in charset.handled_encodings if name != "iso_ir_58")
+charset.handled_encodings = tuple(  # type: ignore[assignment]
+    name for name in charset.handled_encodings if name != "iso_ir_58"
+)
 
 INLINE_BYTES = 1024
 BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})

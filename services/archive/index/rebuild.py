@@ -55,8 +55,6 @@ def enter_missing(
 def _sound_footer(store: ObjectStore, key: str, result: Rebuilt) -> Footer | None:
     try:
         footer, _ = stored_footer(store, key)
-        if footer.key != key:
-            raise PackError(f"the object {key} holds another pack")
     except PackError:
         result.damaged += 1
         _log.exception("stored object is not a sound pack", extra={"pack_id": PurePosixPath(key).stem})
@@ -74,6 +72,9 @@ def _enter(store: ObjectStore, sink: ArchiveSink, key: str, result: Rebuilt) -> 
 
 
 def stored_footer(store: ObjectStore, key: str) -> tuple[Footer, int]:
-    """The footer and size of a stored pack. Raises `PackError` and the store's errors."""
+    """The footer and size of the pack under its own key. Raises `PackError` and the store's errors."""
     size = store.size(key)
-    return read_footer(lambda offset, length: store.read(key, offset, length), size), size
+    footer = read_footer(lambda offset, length: store.read(key, offset, length), size)
+    if footer.key != key:
+        raise PackError(f"the object {key} holds another pack")
+    return footer, size

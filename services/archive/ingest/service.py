@@ -12,7 +12,7 @@ from services.archive.errors import ForeignPack, PackRefused
 from services.archive.incoming import Incoming, IncomingFile
 from services.archive.metrics import ArchiveMetrics
 from services.archive.ports import Index
-from services.common.errors import LengthRequired, TooLarge, TooManyRequests
+from services.common.errors import LengthRequired, TooLarge, TooManyRequests, Unavailable
 from services.packs.pack import Footer, PackError, footer_of, verify
 
 MAX_PACK_BYTES = 4 << 30
@@ -88,26 +88,30 @@ class IngestService:
     def _judge(self, branch: Branch, pack_id: str, length: int, file: IncomingFile) -> Footer:
         """The footer, once every byte of the pack is what it says and the branch may send it."""
         if file.length != length:
-            raise PackRefused(
+            # It speaks of the line, not of the pack: a branch must not set the pack aside for it.
+            raise Unavailable(
                 f"{length} bytes were announced, {file.length} came.", action="Send the pack again."
             )
         try:
             footer = footer_of(file.path)
-            if footer.pack_id != pack_id:
-                raise PackError(f"the pack's id is {footer.pack_id}")
-            if footer.region != self._region:
-                raise PackError(f"the pack is of region {footer.region}, this is {self._region}")
-            if (footer.institution, footer.site) != (branch.institution, branch.site):
-                raise ForeignPack(
-                    f"The certificate is of {branch.institution}/{branch.site}, "
-                    f"the pack of {footer.institution}/{footer.site}.",
-                    action="A branch sends its own packs only; check its certificate and its configuration.",
-                )
+            self._check_claims(branch, pack_id, footer)
             verify(file.path)
             _check_preambles(file, footer)
         except PackError as error:
             raise _refused(error) from error
         return footer
+
+    def _check_claims(self, branch: Branch, pack_id: str, footer: Footer) -> None:
+        if footer.pack_id != pack_id:
+            raise PackError(f"the pack's id is {footer.pack_id}")
+        if footer.region != self._region:
+            raise PackError(f"the pack is of region {footer.region}, this is {self._region}")
+        if (footer.institution, footer.site) != (branch.institution, branch.site):
+            raise ForeignPack(
+                f"The certificate is of {branch.institution}/{branch.site}, "
+                f"the pack of {footer.institution}/{footer.site}.",
+                action="A branch sends its own packs only; check its certificate and its configuration.",
+            )
 
 
 def _check_preambles(file: IncomingFile, footer: Footer) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import shutil
 import socket
@@ -19,10 +18,11 @@ from toolchain.install import installed
 
 if TYPE_CHECKING:
     from infra.config.region import RegionConfig
+    from infra.config.sections import Branch
 
 State = Literal["healthy", "degraded", "pending", "down"]
 _SECONDS = 5.0
-_HTTP_OK = 200
+_VERIFICATION = "1.2.840.10008.1.1"  # PS3.4 A.4
 
 
 @dataclass(frozen=True)
@@ -137,22 +137,28 @@ def _gateway(region: RegionConfig) -> Health:
 
 
 def _branches(region: RegionConfig) -> list[Health]:
-    """The archive of each branch as its hospital sees it, on the hospital's network."""
-    found = []
-    for branch in region.branches:
-        name = f"branch {branch.site}"
-        connection = http.client.HTTPConnection(branch.lan_address, 8080, timeout=_SECONDS)
-        try:
-            connection.request("GET", "/readyz")
-            status = connection.getresponse().status
-            state: State = "healthy" if status == _HTTP_OK else "degraded"
-            found.append(Health(name, state, f"archive answers {status}, DIMSE port {branch.dimse_port}"))
-        except OSError as error:
-            seen = f"{branch.lan_address}:8080: {error.strerror or error}"
-            found.append(Health(name, "pending", seen))
-        finally:
-            connection.close()
-    return found
+    """Each branch as its modalities see it: a C-ECHO on the hospital's network."""
+    return [_echo(branch) for branch in region.branches]
+
+
+def _echo(branch: Branch) -> Health:
+    from pynetdicom import AE  # noqa: PLC0415 - half a second that no other check needs
+
+    name, where = f"branch {branch.site}", f"{branch.ae_title} at {branch.lan_address}:{branch.dimse_port}"
+    caller = AE(ae_title=branch.calling[0].ae_title)
+    caller.connection_timeout = caller.acse_timeout = caller.dimse_timeout = _SECONDS
+    caller.add_requested_context(_VERIFICATION)
+    association = caller.associate(branch.lan_address, branch.dimse_port, ae_title=branch.ae_title)
+    if association.is_rejected:
+        return Health(name, "degraded", f"{where} rejects {caller.ae_title}")
+    if not association.is_established:
+        return Health(name, "pending", f"{where} does not answer")
+    status = association.send_c_echo()
+    association.release()
+    answered = getattr(status, "Status", None) == 0
+    return Health(
+        name, "healthy" if answered else "degraded", f"{where} {'answers' if answered else 'fails'} C-ECHO"
+    )
 
 
 def _kubectl(layout: Layout, *arguments: str) -> list[dict[str, Any]] | None:

@@ -134,7 +134,8 @@ class Stream:
 
     def _diagnose(self, event: Any) -> None:
         message = (event.message or "").strip()
-        if not message:
+        # The SDK's debug messages print resource properties as they travel, secret ones in clear.
+        if not message or event.severity == "debug":
             return
         log.info("pulumi %s %s: %s", event.severity, name_of(event.urn or "-"), message)
         if event.severity == "error":

@@ -63,7 +63,8 @@ class Certificates(pulumi.ComponentResource):
     ) -> None:
         Secret(
             name,
-            metadata={"name": name, "namespace": namespace, "labels": dict(labels)},
+            # The API server drops an empty map; declared, it would be a difference for ever.
+            metadata={"name": name, "namespace": namespace, **({"labels": dict(labels)} if labels else {})},
             type=kind,
             string_data=pulumi.Output.secret(dict(files)),
             opts=pulumi.ResourceOptions(parent=self),

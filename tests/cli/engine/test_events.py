@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from pulumi.automation.events import EngineEvent
 
 from cli.engine.events import Stream
@@ -109,3 +110,11 @@ def test_the_stack_and_its_providers_are_not_components() -> None:
         step("resOutputsEvent", STACK, "create", ""), step("resOutputsEvent", provider, "create")
     )
     assert stream.components == {}
+
+
+def test_debug_messages_are_never_logged_because_they_hold_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG"):
+        feed(diagnostic("props=kubeconfig client-key-data: c2VjcmV0", "debug", PLAY))
+        feed(diagnostic("an ordinary message", "info", PLAY))
+    assert "client-key-data" not in caplog.text
+    assert "an ordinary message" in caplog.text

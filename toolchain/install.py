@@ -57,6 +57,17 @@ def ensure(groups: Iterable[str] | None = None, progress: Progress | None = None
     return Toolset(found)
 
 
+def drop_build_cache(progress: Progress | None = None) -> None:
+    """Remove the compiler's intermediate files (some 15 GiB) once every tool is there.
+
+    They serve an interrupted build only; the lock keeps another checkout's build from losing them.
+    """
+    pinned, build_cache = versions(), cache_directory() / "go/build"
+    if build_cache.is_dir() and all(group_directory(group, pinned).is_dir() for group in pinned.tools):
+        with installing(progress or Silent()):
+            shutil.rmtree(build_cache)
+
+
 def installed(groups: Iterable[str] | None = None) -> Toolset:
     """The tools that are in the cache already. Raises ToolchainError where one is not."""
     pinned = versions()

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from infra.config.region import load_region
+from cli.engine.workspace import Layout
+from cli.local_hosts import found
 from infra.hosts.base import HostFacts, HostSpec
 from infra.hosts.nspawn import NspawnHosts
+from toolchain.install import installed
 from toolchain.paths import REPOSITORY, state_directory
-
-pytestmark = pytest.mark.region
-Pacs = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pacs(*words: str, seconds: int = 1500) -> subprocess.CompletedProcess[str]:
@@ -40,9 +38,6 @@ def region() -> dict[str, Any]:
 
 def host(name: str) -> tuple[HostSpec, HostFacts]:
     """A running local host."""
-    from cli.engine.workspace import Layout
-    from cli.local_hosts import found
-
     spec = next(spec for spec in found(Layout("local")) if spec.name == name)
     facts = NspawnHosts().inspect(spec)
     assert facts is not None
@@ -63,8 +58,6 @@ def on_host(name: str, command: str) -> str:
 
 def kubectl(*words: str) -> str:
     """Run kubectl against the data centre's cluster."""
-    from toolchain.install import installed
-
     program = installed(["kubernetes"])["kubectl"]
     kubeconfig = state_directory("local") / "kubeconfig"
     done = subprocess.run(
@@ -73,6 +66,3 @@ def kubectl(*words: str) -> str:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-__all__ = ["document", "host", "kubectl", "load_region", "on_host", "pacs"]

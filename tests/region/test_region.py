@@ -88,7 +88,7 @@ def test_down_leaves_nothing_on_the_machine(region: dict[str, Any]) -> None:
     ]
     assert "/var/lib/pacs" not in _run("losetup", "--all")
     assert "/var/lib/pacs" not in Path("/proc/mounts").read_text(encoding="utf-8")
-    assert not [path for path in Path("/sys/fs/cgroup").glob("*/pacs-*")]
+    assert not list(Path("/sys/fs/cgroup").glob("*/pacs-*"))
     assert not Path("/var/lib/pacs/local").exists()
     commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if _exists(path)]
     assert not [command for command in commands if b"/var/lib/pacs/local" in command]

@@ -250,3 +250,16 @@ def test_our_tools_come_first_on_the_search_path(tmp_path: Path) -> None:
         {"a": tmp_path / "one" / "a", "b": tmp_path / "two" / "b", "c": tmp_path / "one" / "c"}
     )
     assert tools.search_path("/usr/bin") == f"{tmp_path}/one:{tmp_path}/two:/usr/bin"
+
+
+def test_the_build_cache_goes_when_every_tool_is_there_and_not_before(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "versions", pinned)
+    (cache / "go/build").mkdir(parents=True)
+    install.drop_build_cache()
+    assert (cache / "go/build").is_dir()
+    for group in pinned().tools:
+        install.group_directory(group, pinned()).mkdir(parents=True)
+    install.drop_build_cache()
+    assert not (cache / "go/build").exists()

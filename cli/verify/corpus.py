@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydicom import dcmread
+from pydicom.charset import convert_encodings
 from pydicom.data import get_charset_files, get_testdata_file
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -158,6 +159,10 @@ def _source(recipe: Recipe) -> Dataset:
             Tag("PatientName"), "PN", len(recipe.name), recipe.name, 0,
             is_implicit_VR=False, is_little_endian=True,
         )  # fmt: skip
+        # Declared as read in this character set, so that the writer takes our bytes as they are.
+        encodings = convert_encodings(list(recipe.charset))
+        implicit, little = ds.original_encoding
+        ds.set_original_encoding(implicit, little, encodings)
     return ds
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,8 +60,8 @@ class Layout:
 
     @property
     def scratch(self) -> Path:
-        """Temporary files of Pulumi and its providers, kubeconfigs among them; every run empties it first."""
-        return self.backend / "tmp"
+        """Temporary files of Pulumi and its providers, kubeconfigs among them: they end with the run."""
+        return self.state / "tmp"
 
     @property
     def logs(self) -> Path:
@@ -142,8 +141,6 @@ def region_program() -> Program:
 def select(layout: Layout, region: RegionConfig, tools: Toolset, program: Program) -> Stack:
     """The stack, made if it is new, with the region as its one configuration object."""
     settings = environment(layout, tools)
-    shutil.rmtree(layout.scratch, ignore_errors=True)
-    layout.scratch.mkdir()
     # Before the import: the Automation API asks `pulumi` on PATH for its version. RUN tells the next
     # run which processes are of this one.
     os.environ.update(settings | {RUN: str(os.getpid()), "TMPDIR": str(layout.scratch)})

@@ -266,7 +266,7 @@ def _issuer(settings: ArchiveSettings, clock: Clock) -> ReceiptIssuer | None:
     key = load_pem_private_key(settings.receipt_key_file.read_bytes(), password=None)
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(  # noqa: TRY004 - a wrong file, not a wrong call
-            f"{settings.receipt_key_file} holds no Ed25519 key: receipts are EdDSA (contracts, section 8)"
+            f"{settings.receipt_key_file} holds no Ed25519 key: receipts are signed with one (contracts, section 8)"
         )
     certificate = x509.load_pem_x509_certificates(settings.receipt_certificate_file.read_bytes())[0]
     if certificate.public_key() != key.public_key():

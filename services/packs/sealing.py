@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from services.common.clock import Clock, SystemClock
-from services.packs.durable import sync_directory
+from services.common.durable import sync_directory
 from services.packs.instance import InstanceError, Limits, scan
 from services.packs.pack import Footer, PackError, PackWriter, footer_of
 from services.packs.segment import Record, RecordDamaged, SegmentLog

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
-from services.packs.durable import sync_directory
+from services.common.durable import sync_directory
 from services.packs.record import MAGIC, Buffer, LogError, Record, read_segment
 
 logger = logging.getLogger(__name__)

@@ -208,9 +208,8 @@ class Archive:
 
     def bring_up_to_date(self) -> None:
         """Mend outbox, schema and index, however long their servers are away; `start` runs it on a thread."""
-        outbox = _outbox(self._settings)
-        if outbox is not None:
-            outbox.rebuild()
+        if not self._mend_outbox():
+            return
         if isinstance(self.parts.index, PostgresIndex) and not migrate_patiently(
             self._settings.dsn, self._stop, _PAUSE
         ):
@@ -224,6 +223,19 @@ class Archive:
                 self._stop.wait(_PAUSE)
             else:
                 return
+
+    def _mend_outbox(self) -> bool:
+        """Link what should wait for the forwarder, again and again while the disk is full; False when stopped."""
+        outbox = _outbox(self._settings)
+        while outbox is not None:
+            try:
+                outbox.rebuild()
+                break
+            except OSError:
+                _log.warning("the outbox cannot be mended yet", exc_info=True)
+                if self._stop.wait(_PAUSE):
+                    return False
+        return True
 
 
 def build(settings: ArchiveSettings) -> Archive:

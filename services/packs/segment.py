@@ -21,6 +21,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
+from services.common.durable import sync_directory
 from services.packs.record import (
     MAGIC,
     Buffer,
@@ -146,6 +147,7 @@ class SegmentLog:
         target = folder / f"{self._directory.name}-{path.name}"
         if not target.exists():
             os.link(path, target)
+            sync_directory(folder)
 
     def release(self, records: Iterable[Record]) -> None:
         """Note that these records lie in durable packs; a segment whose records are all released is deleted.

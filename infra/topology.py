@@ -72,13 +72,13 @@ def build(region: RegionConfig, supplies: Supplies, credentials: Credentials) ->
     )
     observability = Observability(
         "observability",
-        ObservabilityArgs(region, supplies, read_rules(DASHBOARDS / "out/rules")),
+        ObservabilityArgs(region, supplies, read_rules(DASHBOARDS / "out/rules/centre")),
         inside.after(volumes),
     )
     # Last inside: nginx resolves the names of what lies behind it when it starts.
     gateway = Gateway(
         "gateway",
-        GatewayArgs(region, credentials, supplies, read_pages(DASHBOARDS / "out/page")),
+        GatewayArgs(region, credentials, supplies, read_pages(DASHBOARDS / "page", DASHBOARDS / "out/page")),
         inside.after(services, observability),
     )
 

@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -33,7 +34,10 @@ _LOOK_SECONDS = 0.5
 
 @contextlib.contextmanager
 def alone(layout: Layout) -> Iterator[None]:
-    """One `./pacs` changes a stack at a time; the lock ends with its process. Raises StepError."""
+    """One `./pacs` changes a stack at a time; the lock ends with its process. Raises StepError.
+
+    Temporary files of a run, and of a killed one before it, are removed.
+    """
     with (layout.state / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,7 +51,12 @@ def alone(layout: Layout) -> Iterator[None]:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        yield
+        shutil.rmtree(layout.scratch, ignore_errors=True)
+        layout.scratch.mkdir(mode=0o700)
+        try:
+            yield
+        finally:
+            shutil.rmtree(layout.scratch, ignore_errors=True)
 
 
 def end_orphans(layout: Layout, progress: Progress) -> int:

@@ -40,6 +40,16 @@ def held_by(pid: int, host: str | None = None) -> str:
     return json.dumps({"pid": pid, "username": "root", "hostname": host or socket.gethostname()})
 
 
+def test_temporary_files_end_with_the_run_and_those_of_a_killed_one_with_the_next(layout: Layout) -> None:
+    layout.scratch.mkdir()
+    (layout.scratch / "kubeconfig1").write_text("of a killed run", encoding="utf-8")
+    with recovery.alone(layout):
+        assert list(layout.scratch.iterdir()) == []
+        assert layout.scratch.stat().st_mode & 0o777 == 0o700
+        (layout.scratch / "kubeconfig2").write_text("of this run", encoding="utf-8")
+    assert not layout.scratch.exists()
+
+
 def test_the_lock_of_a_process_that_is_gone_is_removed(layout: Layout) -> None:
     lock(layout, held_by(DEAD))
     assert recovery.release_stale_locks(layout) == 1

@@ -84,6 +84,12 @@ def test_what_a_branch_evaluates_the_centre_evaluates_too():
     assert set(branch_rules()) < set(centre_rules())
 
 
+def test_only_a_labelled_counter_may_wait_for_its_first_event():
+    """Everything else is there from a process's start, so that its absence is a fault."""
+    for name, entry in OURS.items():
+        assert "appears" not in entry or (entry["type"] == "counter" and entry["labels"]), name
+
+
 def test_every_recorded_series_is_asked_for():
     assert recorded_names() <= {name for expr in expressions() for name in metric_names(expr)}
 

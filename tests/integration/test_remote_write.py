@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
@@ -14,6 +16,7 @@ import httpx
 import pytest
 import yaml
 
+from services.common.clock import SystemClock
 from services.enrolment.identity import IdentityFiles
 from services.gateway.settings import RefusedSite
 from tests.integration.region_door import Door, free_port, program, resolve_locally, running, wait_for
@@ -280,3 +283,30 @@ def test_a_centre_that_is_away_is_tried_again_by_the_sender(
                 earliest = f'min_over_time(timestamp(up{{site="yanchang"}})[1h:1s]) <= {since} + 2'
                 wait_for(lambda: bool(values(door.prometheus_port, earliest)), 60, "what was measured before")
             assert "non-recoverable" not in log.read_text()
+
+
+def test_a_renewed_certificate_is_used_without_a_restart(
+    tmp_path: Path, patch: pytest.MonkeyPatch, relay_port: int
+) -> None:
+    """Shown by revoking the old one: whoever still writes does so with the new one."""
+    door = Door(tmp_path, archive_port=1, prometheus_port=free_port())
+    centre = prometheus(tmp_path / "centre", door.prometheus_port, {}, "--web.enable-remote-write-receiver")
+    own = free_port()
+
+    def latest() -> float:
+        found = values(door.prometheus_port, 'max(timestamp(up{site="yanchang"}))')
+        return float(found[0]["value"][1]) if found else 0.0
+
+    with door.step_ca(), door.gateway() as nginx, centre:
+        files = door.enrol("yanan", "yanchang")
+        first = files.load()
+        assert first is not None
+        with prometheus(
+            tmp_path / "branch", own, branch_configuration(door, files, own, "yanchang", relay_port)
+        ):
+            wait_for(lambda: latest() > 0, 30, "figures under the first certificate")
+            files.store(door.authority(files).renew(first, SystemClock()), first.name)
+            door.write_gateway(revoked=[first.chain[0].serial_number])
+            nginx.send_signal(signal.SIGHUP)
+            renewed = datetime.now(UTC).timestamp()
+            wait_for(lambda: latest() > renewed + 3, 60, "figures under the renewed certificate")

@@ -1,6 +1,7 @@
 """What a killed run leaves in Pulumi's state, and how the next run takes it up.
 
 - processes of pulumi, its providers and Ansible: given time to end, then ended;
+- the files of plays while they ran, secrets among them: removed;
 - a lock: taken away only when the process that holds it is gone;
 - pending operations: a create that may or may not have happened. Every resource of ours can be
   created again over itself (server-side apply, plays, hosts), so the record is dropped.
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _LET_GO_ON_SECONDS = 20.0
 _STOP_SECONDS = 30.0
 _LOOK_SECONDS = 0.5
+_MODULES = {"pulumi.dynamic", "infra.providers.play_process"}
 
 
 @contextlib.contextmanager
@@ -60,10 +62,17 @@ def alone(layout: Layout) -> Iterator[None]:
 
 
 def end_orphans(layout: Layout, progress: Progress) -> int:
-    """End what a killed ./pacs left working on the stack; return how many. Call it inside `alone`.
+    """End what a killed ./pacs left working on the stack, and remove the files of its plays; return how many.
 
-    pulumi itself gets time to finish what it is doing; hosts and their keepers are not touched.
+    Call it inside `alone`. pulumi itself gets time to finish what it is doing; hosts and their keepers are
+    not touched.
     """
+    ended = _end(layout, progress)
+    shutil.rmtree(layout.runs, ignore_errors=True)
+    return ended
+
+
+def _end(layout: Layout, progress: Progress) -> int:
     orphans = _orphans(layout)
     if not orphans:
         return 0
@@ -151,7 +160,7 @@ def _orphans(layout: Layout) -> list[int]:
 def _works_for_pulumi(arguments: list[str]) -> bool:
     """By its first words; the keepers of hosts carry the same environment and must live on."""
     programs = [Path(argument).name for argument in arguments[:2]]
-    return "pulumi.dynamic" in arguments or any(
+    return not _MODULES.isdisjoint(arguments) or any(
         program.startswith(("pulumi", "ansible-playbook")) for program in programs
     )
 

@@ -98,6 +98,15 @@ def test_a_provider_of_a_killed_run_is_ended(layout: Layout) -> None:
     assert orphan.wait(10) != 0
 
 
+def test_a_play_of_a_killed_run_is_ended_and_its_files_with_their_secrets_are_removed(layout: Layout) -> None:
+    orphan = process(layout, str(DEAD), "-m", "infra.providers.play_process")
+    (layout.runs / "p1").mkdir(parents=True)
+    (layout.runs / "p1" / "variables.json").write_text("{}", encoding="utf-8")
+    assert recovery.end_orphans(layout, Silent()) == 1
+    assert orphan.wait(10) != 0
+    assert not layout.runs.exists()
+
+
 @pytest.mark.parametrize(
     ("run", "words"),
     [

@@ -130,11 +130,16 @@ def _holder(lock: Path) -> tuple[int | None, str | None]:
 
 
 def _is_pulumi(pid: int) -> bool:
-    """Whether `pid` is a pulumi, not a later user of the number."""
+    """Whether `pid` is a pulumi that works: not a later user of the number, and not one that is dead already.
+
+    The command line of a dead process is empty, though its number and name stay until its parent, or the machine's
+    process 1, takes note.
+    """
     try:
-        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == "pulumi"
+        program = Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0].decode(errors="replace")
     except OSError:
         return False
+    return Path(program).name == "pulumi"
 
 
 def _orphans(layout: Layout) -> list[int]:

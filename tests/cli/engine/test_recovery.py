@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -64,6 +65,32 @@ def test_a_lock_that_was_torn_by_the_kill_is_removed(layout: Layout) -> None:
 def test_a_process_that_only_has_the_same_number_does_not_hold_a_lock(layout: Layout) -> None:
     lock(layout, held_by(os.getpid()))
     assert recovery.release_stale_locks(layout) == 1
+
+
+def pulumi(*, dead: bool) -> subprocess.Popen[bytes]:
+    """A process that is called pulumi; a dead one whose parent has not taken note of its end."""
+    code = "import sys; sys.stdin.read()"
+    started = subprocess.Popen(["pulumi", "-c", code], executable=sys.executable, stdin=subprocess.PIPE)
+    if dead:
+        started.send_signal(signal.SIGKILL)
+        os.waitid(os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)
+    return started
+
+
+@pytest.mark.parametrize("dead", [True, False])
+def test_a_pulumi_holds_its_lock_as_long_as_it_works(layout: Layout, dead: bool) -> None:
+    process = pulumi(dead=dead)
+    path = lock(layout, held_by(process.pid))
+    try:
+        if dead:
+            assert recovery.release_stale_locks(layout) == 1
+        else:
+            with pytest.raises(StepError, match=str(process.pid)):
+                recovery.release_stale_locks(layout)
+        assert path.exists() is not dead
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_the_lock_of_another_machine_stays(layout: Layout) -> None:

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from toolchain import go
@@ -75,7 +76,23 @@ def _sources(group: str, tool: Tool, compiler: Path, scratch: Path) -> Path:
     for name, inner in tool.build.embed.items():
         shutil.copyfile(home / inner, copy / name)
         (copy / name).chmod(stat.S_IRUSR | stat.S_IWUSR)
+        if tool.build.omit:
+            without_lines(copy / name, tool.build.omit)
     return copy
+
+
+def without_lines(file: Path, texts: Sequence[str]) -> None:
+    """Remove the lines that hold one of `texts`. Raises BuildError for a text that no line holds."""
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    absent = [text for text in texts if not any(text in line for line in lines)]
+    if absent:
+        raise BuildError(
+            f"{file.name} has no line with {', '.join(absent)}",
+            "versions.yaml leaves such lines out, and the module has changed",
+            "Correct `omit` in toolchain/versions.yaml.",
+        )
+    kept = [line for line in lines if not any(text in line for text in texts)]
+    file.write_text("".join(kept), encoding="utf-8")
 
 
 def _run(command: list[str], folder: Path, group: str, progress: Progress) -> None:

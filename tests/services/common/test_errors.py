@@ -38,9 +38,9 @@ def speechless() -> Iterator[str]:
     assert {"NoRoom", "IndexUnavailable", "IdentityError"} <= names
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
-                if not any(keyword.arg == "action" for keyword in node.keywords):
-                    yield f"{path.name}:{node.lineno} {node.func.id}"
+            ours = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names
+            if ours and not any(keyword.arg == "action" for keyword in node.keywords):
+                yield f"{path.name}:{node.lineno} {node.func.id}"
 
 
 def test_every_error_that_is_raised_says_what_to_do() -> None:

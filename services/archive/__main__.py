@@ -72,9 +72,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 async def serve(settings: ArchiveSettings) -> None:
     """Run everything until a signal; what was acknowledged is durable whenever this ends, however it ends."""
-    archive = build(settings)
     public = listen(settings.http_host, settings.http_port)
     internal = listen(settings.internal_host, settings.internal_port)
+    archive = build(settings)
     servers = [_server(archive.public), _server(archive.internal)]
 
     def end() -> None:

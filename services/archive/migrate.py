@@ -45,7 +45,10 @@ def migrate(dsn: str, revision: str = HEAD) -> None:
     except (psycopg.OperationalError, DBAPIError) as error:
         if isinstance(error, DBAPIError) and not isinstance(error.orig, psycopg.OperationalError):
             raise
-        raise IndexUnavailable("The index database does not answer; its schema was not checked.") from error
+        raise IndexUnavailable(
+            "The index database does not answer; its schema was not checked.",
+            action="Start PostgreSQL, or correct PACS_DATABASE_URL_FILE; then run it again.",
+        ) from error
     _log.info("index schema is current", extra={"revision": revision})
 
 

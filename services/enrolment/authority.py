@@ -95,7 +95,10 @@ class CertificateAuthority:
             chain = answer.json()["certChain"]
             return "".join(chain).encode("ascii")
         except (ValueError, KeyError, TypeError) as error:
-            raise CaUnreachable(f"{self._url} answered something that is not a certificate") from error
+            raise CaUnreachable(
+                f"{self._url} answered something that is not a certificate",
+                action="Look whether a proxy answers in the CA's place; it is tried again.",
+            ) from error
 
 
 def _reason(answer: httpx.Response) -> str:

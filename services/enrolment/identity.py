@@ -91,7 +91,10 @@ class IdentityFiles:
         try:
             root = x509.load_pem_x509_certificate(root_pem)
         except ValueError as error:
-            raise IdentityError("the region root given is not a PEM certificate") from error
+            raise IdentityError(
+                "the region root given is not a PEM certificate",
+                action="Give the file root.crt of the region.",
+            ) from error
         seen = root.fingerprint(hashes.SHA256()).hex()
         if seen != fingerprint:
             raise IdentityError(
@@ -123,7 +126,10 @@ class IdentityFiles:
         chain = tuple(x509.load_pem_x509_certificates(chain_pem))
         identity = self._checked(chain, self.ensure_key())
         if identity.name != expected:
-            raise IdentityError(f"the certificate names {identity.name.uri}, expected was {expected.uri}")
+            raise IdentityError(
+                f"the certificate names {identity.name.uri}, expected was {expected.uri}",
+                action="Enrol again with a one-time token for this site.",
+            )
         _write(self.certificate, chain_pem, 0o644)
         return identity
 

@@ -45,7 +45,10 @@ def read(view: memoryview, limits: Limits) -> tuple[str, int]:
     Group 2 is explicit little endian whatever follows (PS3.10 7.1).
     """
     if len(view) < 132 or bytes(view[128:132]) != b"DICM":
-        raise NotDicom("no DICM prefix after a 128 byte preamble: this is not a DICOM file (PS3.10 7.1)")
+        raise NotDicom(
+            "this is not a DICOM file: no DICM prefix after a 128 byte preamble (PS3.10 7.1); "
+            "export it as DICOM and send that"
+        )
     # The end is found by the group numbers, since the group length is wrong or absent in some files.
     end = 132
     while end + 8 <= len(view) and bytes(view[end : end + 2]) == b"\2\0":

@@ -99,7 +99,7 @@ def is_uid(value: str) -> bool:
 def check_uid(value: str, what: str = "UID") -> str:
     """`value` itself if it is a UID. Raises `InvalidUid` naming `what`."""
     if not is_uid(value):
-        raise InvalidUid(f"{what} {value[:80]!r} is no UID: 1 to 64 digits and dots (PS3.5 9.1)")
+        raise InvalidUid(f"{what} is no UID (1-64 digits and dots, PS3.5 9.1): {value[:80]!r}")
     return value
 
 

@@ -3,7 +3,11 @@
 import email
 import io
 import json
+import os
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -227,6 +231,24 @@ def test_images_are_taken_while_postgresql_is_away_and_served_when_it_is_back(
         assert connection.execute("SELECT institution, site FROM instance").fetchall() == [
             ("yanan", "yanchang")
         ]
+
+
+@pytest.mark.parametrize("name", ["HTTP", "INTERNAL", "DIMSE"])
+def test_a_taken_port_ends_the_archive_with_its_number_the_reason_and_what_to_do(
+    archive: ArchiveProcess, name: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        archive.environment[f"PACS_{name}_PORT"] = str(port)
+        done = subprocess.run(
+            [sys.executable, "-m", "services.archive"],
+            env={**os.environ, **archive.environment}, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith("the archive cannot run: ")
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in told
+    assert f"`ss -ltnp sport = :{port}`" in told
 
 
 def test_metrics_are_on_the_internal_listener_alone(archive: ArchiveProcess) -> None:

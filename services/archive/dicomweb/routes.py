@@ -14,7 +14,7 @@ from services.archive.dicomweb import qido
 from services.archive.dicomweb.accept import DICOM, accepted, json_type
 from services.archive.dicomweb.multipart import boundary_of, multipart_response
 from services.archive.dicomweb.qido import checked_uid
-from services.archive.dicomweb.stow import StoreService, response_document
+from services.archive.dicomweb.stow import StoreService, response_document, warning_of
 from services.archive.dicomweb.wado import Answer, Retrieval, frame_numbers
 from services.archive.index.query import Level
 from services.archive.index.records import Conflict, StoredInstance
@@ -121,7 +121,9 @@ class DicomWeb:
         institution = self.storing.institution_for(access_of(request))
         result = await self.storing.store(request.stream().__aiter__(), boundary, institution, study_uid)
         document = response_document(result, base_url(request), study_uid)
-        return Response(document, status_code=result.status, media_type=media_type)
+        warning = warning_of(result)
+        headers = {"Warning": warning} if warning is not None else None
+        return Response(document, status_code=result.status, media_type=media_type, headers=headers)
 
     def _find(self, request: Request) -> list[StoredInstance]:
         study, series, instance = _uids(request)

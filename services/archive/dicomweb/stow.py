@@ -41,9 +41,11 @@ class _Target(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A part that was not stored: why, and what is known of it."""
+    """A part that was not stored: its number from 1, the code and the words of why, and what is known of it."""
 
+    part: int
     reason: int
+    why: str
     instance: Instance | None = None
 
 
@@ -53,6 +55,11 @@ class Stored:
 
     kept: list[Instance] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
+
+    @property
+    def parts(self) -> int:
+        """How many parts have had their verdict."""
+        return len(self.kept) + len(self.failed)
 
     @property
     def status(self) -> int:
@@ -101,7 +108,7 @@ class StoreService:
         result, association = Stored(), f"stow-{uuid.uuid4().hex}"
         try:
             async for content in PartStream(body, boundary).parts():
-                if len(result.kept) + len(result.failed) >= MAX_PARTS:
+                if result.parts >= MAX_PARTS:
                     raise TooLarge(
                         f"More than {MAX_PARTS} instances in one request.", action="Send fewer at once."
                     )
@@ -125,16 +132,24 @@ class StoreService:
             try:
                 instance = await run_in_threadpool(_scan, file)
             except InstanceError as error:
-                self._refuse(result, Failure(CANNOT_UNDERSTAND), type(error).__name__)
+                self._refuse(
+                    result, Failure(result.parts + 1, CANNOT_UNDERSTAND, str(error)), type(error).__name__
+                )
                 return
             if target.study_uid not in (None, instance.study_uid):
-                self._refuse(result, Failure(OTHER_STUDY, instance), "OtherStudy")
+                why = f"it is of study {instance.study_uid}, the URL names {target.study_uid}"
+                self._refuse(result, Failure(result.parts + 1, OTHER_STUDY, why, instance), "OtherStudy")
                 return
             try:
                 await asyncio.wrap_future(await run_in_threadpool(self._append, file, instance, target))
             except LogError as error:
-                reason = OUT_OF_RESOURCES if isinstance(error, OutOfRoom) else PROCESSING_FAILURE
-                self._refuse(result, Failure(reason, instance), type(error).__name__)
+                # A log's own message names paths, which are not the client's business.
+                reason, why = (
+                    (OUT_OF_RESOURCES, "the archive's disk is full; keep it and send it later")
+                    if isinstance(error, OutOfRoom)
+                    else (PROCESSING_FAILURE, "the archive's disk fails or it stops; send it again later")
+                )
+                self._refuse(result, Failure(result.parts + 1, reason, why, instance), type(error).__name__)
                 return
         result.kept.append(instance)
         self._metrics.instance_received("stow", instance.length)
@@ -193,6 +208,20 @@ def response_document(result: Stored, base_url: str, study_uid: str | None) -> b
         # Other Failures Sequence: parts of which no SOP Instance UID could be read.
         document["0008119A"] = {"vr": "SQ", "Value": unknown}
     return json.dumps(document, separators=(",", ":")).encode()
+
+
+def warning_of(result: Stored) -> str | None:
+    """A Warning header (RFC 7234 5.5, code 299) in words for the first part that was not stored, if one was not.
+
+    The response module has codes only, and a person who sees `C000` does not know what to mend.
+    """
+    if not result.failed:
+        return None
+    first, others = result.failed[0], len(result.failed) - 1
+    more = f" ({others} more parts were not stored)" if others else ""
+    text = f"part {first.part} was not stored: {first.why}{more}"
+    plain = text.encode("ascii", "backslashreplace").decode().replace("\\", "/").replace('"', "'")
+    return f'299 pacs "{plain}"'
 
 
 def _reference(instance: Instance) -> dict[str, Any]:

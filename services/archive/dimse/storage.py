@@ -49,7 +49,7 @@ class CommandMismatch(InstanceError):
 
 # Status and what the sender can do. The first kind that fits decides: the particular before the general.
 _REFUSALS: dict[type[Exception], tuple[int, str]] = {
-    InvalidUid: (INVALID_INSTANCE, "Correct the UID"),
+    InvalidUid: (INVALID_INSTANCE, "Correct it"),
     CommandMismatch: (DOES_NOT_MATCH, "Mend the sender"),
     MissingIdentity: (CANNOT_UNDERSTAND, "Complete it"),
     TruncatedDataSet: (CANNOT_UNDERSTAND, "Send it again whole"),

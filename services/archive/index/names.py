@@ -24,7 +24,8 @@ def normalise(text: str) -> str:
     PS3.4 C.2.2.2.1 lets an SCP match person names without regard to case and accents' encoding;
     NFKC makes half-width katakana and full-width letters equal to their usual forms.
     """
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    # A NUL that went later would leave what stood around it side by side.
+    folded = unicodedata.normalize("NFKC", text.replace("\0", "")).casefold()
     components = [" ".join(component.split()) for component in folded.split("^")]
     while components and not components[-1]:
         components.pop()

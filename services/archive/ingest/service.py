@@ -62,7 +62,10 @@ class IngestService:
         if length is None:
             raise LengthRequired("The request has no Content-Length.", action="State the pack's size.")
         if length > MAX_PACK_BYTES:
-            raise TooLarge(f"The pack has {length} bytes; at most {MAX_PACK_BYTES} are taken.")
+            raise TooLarge(
+                f"The pack has {length} bytes; at most {MAX_PACK_BYTES} are taken.",
+                action="Seal smaller packs; one instance may be larger than the centre takes.",
+            )
         if not self._room.acquire(blocking=False):
             raise TooManyRequests(
                 "As many packs as can be received at once are under way.", action="Send it again."

@@ -142,7 +142,10 @@ def _refuse(answer: httpx.Response) -> NoReturn:
             reason=f"http_{status}",
             retry_after=_retry_after(answer),
         )
-    error = ForwardingError(f"the centre answered {status}: {detail}")
+    error = ForwardingError(
+        f"the centre answered {status}: {detail}",
+        action="It is sent again; read the centre's log if it stays.",
+    )
     error.reason = f"http_{status}"
     raise error
 

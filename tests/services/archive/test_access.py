@@ -63,6 +63,35 @@ def test_every_route_but_health_refuses_a_request_without_a_token(harness: Harne
         assert method == "HEAD" or response.json()["status"] == 401
 
 
+def test_a_request_without_a_token_is_told_what_is_missing_and_where_it_belongs(harness: Harness) -> None:
+    response = harness.http.get("/dicom-web/studies")
+    assert (response.status_code, response.headers["content-type"]) == (401, "application/problem+json")
+    assert response.headers["www-authenticate"] == 'Bearer realm="pacs"'
+    problem = response.json()
+    assert problem["title"] == "Not authenticated"
+    assert problem["detail"] == "There is no bearer token."
+    assert problem["action"] == "Log in and send the token as `Authorization: Bearer <token>`."
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/studies/..;x/metadata",
+        "/studies/1.2.3/series/1..2",
+        "/studies/1.2.3/series/1.2/instances/%2e%2e/frames/1",
+    ],
+)
+def test_a_url_with_something_else_than_a_uid_is_told_what_a_uid_is(harness: Harness, path: str) -> None:
+    response = harness.get(path)
+    assert response.status_code == 400
+    assert response.json()["detail"].endswith("in the URL is not a UID.")
+    assert response.json()["action"] == "A UID is 1-64 digits and dots (PS3.5 9.1)."
+
+
+def test_an_escaped_way_up_in_a_url_leads_to_no_route(harness: Harness) -> None:
+    assert harness.get("/studies/..%2F..%2Fetc%2Fpasswd/metadata").status_code == 404
+
+
 def test_a_path_that_is_no_route_asks_for_a_token_first(harness: Harness) -> None:
     assert harness.http.get("/dicom-web/nothing").status_code == 401
     assert harness.http.get("/metrics").status_code == 401

@@ -4,7 +4,7 @@ import io
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.dataset import Dataset as Item
@@ -140,6 +140,7 @@ def test_a_key_fits_a_column_and_is_stable(text: str) -> None:
     key.encode("utf-8")
 
 
+@example("0 \x00\r0")
 @given(st.text(max_size=60))
 def test_a_search_form_is_the_same_for_every_case_and_padding(name: str) -> None:
     assert normalise(normalise(name)) == normalise(name)

@@ -38,6 +38,27 @@ def test_a_part_that_is_no_dicom_fails_alone(harness: Harness) -> None:
     assert [one["00081197"]["Value"] for one in document["0008119A"]["Value"]] == [[0xC000], [0xC000]]
 
 
+def test_a_file_that_is_not_dicom_is_refused_in_words_too(harness: Harness) -> None:
+    response = harness.stow(b"\xff\xd8\xff\xe0 a holiday picture")
+    assert response.status_code == 409
+    [failed] = response.json()["0008119A"]["Value"]
+    assert failed["00081197"]["Value"] == [0xC000]
+    assert response.headers["warning"] == (
+        '299 pacs "part 1 was not stored: this is not a DICOM file: no DICM prefix after a 128 byte preamble '
+        '(PS3.10 7.1); export it as DICOM and send that"'
+    )
+    assert "warning" not in harness.stow(synthetic("1.1")).headers
+
+
+def test_the_warning_names_the_first_part_that_failed_and_counts_the_others(harness: Harness) -> None:
+    response = harness.stow(
+        synthetic("1.1"), b"no", synthetic("9.1", study="9"), path="/dicom-web/studies/1.2.3"
+    )
+    assert response.status_code == 202
+    assert response.headers["warning"].startswith('299 pacs "part 2 was not stored: ')
+    assert response.headers["warning"].endswith(' (1 more parts were not stored)"')
+
+
 def test_instances_of_another_study_than_the_urls_are_refused_by_name(harness: Harness) -> None:
     response = harness.stow(synthetic("1.1"), synthetic("9.1", study="9"), path="/dicom-web/studies/1.2.3")
     assert response.status_code == 202
@@ -124,7 +145,10 @@ def test_instances_belong_to_the_tokens_institution(
 
 def test_a_uid_that_is_a_path_never_gets_in(harness: Harness) -> None:
     hostile = synthetic("1.1").replace(b"1.2.3\0", b"../../").replace(b"1.2.3.1\0", b"../../x\0")
-    assert harness.stow(hostile).status_code == 409
+    response = harness.stow(hostile)
+    assert response.status_code == 409
+    assert "(0020,000D) is no UID (1-64 digits and dots, PS3.5 9.1): '../../'" in response.headers["warning"]
+    assert harness.archive.log.live_records == 0
 
 
 def test_a_resend_is_a_success_that_changes_nothing(harness: Harness) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "SITE": "yanchang",
         "DOMAIN": "pacs.local.test",
         "DATA_DIRECTORY": str(tmp_path),
+        "EDGE_PORT": "0",
     }
     for name, value in values.items():
         monkeypatch.setenv(f"PACS_{name}", value)
@@ -33,6 +35,18 @@ def test_a_wrong_setting_is_named_without_its_value(
     assert "PACS_SITE" in said
     assert "PACS_DOMAIN" in said
     assert "Not A Label" not in said
+
+
+def test_a_taken_port_is_told_before_anything_begins(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("PACS_EDGE_PORT", str(port))
+        assert main() == 2
+    said = capsys.readouterr().err
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in said
+    assert f"ss -ltnp sport = :{port}" in said
 
 
 def test_a_host_without_identity_is_told_to_enrol(capsys: pytest.CaptureFixture[str]) -> None:

@@ -167,13 +167,20 @@ def test_private_storage_classes_are_accepted(listener: Running) -> None:
     assert listener.records[0].header.sop_class_uid == PRIVATE_STORAGE
 
 
-def test_a_wrong_called_ae_title_is_rejected_with_that_reason(listener: Running) -> None:
+def test_a_wrong_called_ae_title_is_rejected_with_that_reason(
+    listener: Running, caplog: pytest.LogCaptureFixture
+) -> None:
     association = listener.associate(called="ELSEWHERE")
     assert association.is_rejected
     # PS3.8 9.3.4: rejected-permanent, service-user, called-AE-title-not-recognized.
     answer = association.acceptor.primitive
     assert (answer.result, answer.result_source, answer.diagnostic) == (1, 1, 7)
     assert listener.watch.wait_for(lambda: listener.watch.refusals == ["called_ae"])
+    # The answer has no room for words: they are in the log, for whoever is called to the device.
+    assert (
+        "association of 'CT1' at 127.0.0.1 rejected: it called 'ELSEWHERE', this is 'PACS'; "
+        "correct the called AE title at the device"
+    ) in caplog.text
 
 
 def test_a_calling_ae_that_is_not_on_the_list_is_rejected_with_that_reason(tmp_path: Path) -> None:
@@ -234,7 +241,9 @@ def test_a_uid_with_a_path_in_it_is_refused(listener: Running) -> None:
     association = listener.associate((CT, ExplicitVRLittleEndian))
     made = encoded(ExplicitVRLittleEndian, "1.2.3")
     made["SOPInstanceUID"]._value = "../../../etc/passwd"
-    assert association.send_c_store(made).Status == 0x0117
+    answer = association.send_c_store(made)
+    assert answer.Status == 0x0117
+    assert answer.ErrorComment == "Correct it: Affected SOP Instance UID is no UID (1-64 digits ..."
     association.release()
     assert listener.records == []
 
@@ -284,5 +293,8 @@ def test_a_taken_port_is_an_error_at_start(listener: Running, tmp_path: Path) ->
         Storage(listener.log, institution="a", site="b"),
         ended=lambda _: None,
     )
-    with pytest.raises(OSError, match="in use"):
+    port = listener.server.port
+    with pytest.raises(
+        OSError, match=rf"cannot listen on 127.0.0.1:{port}: Address already in use. Find what"
+    ):
         second.start()

@@ -122,9 +122,31 @@ def test_what_cannot_be_kept_is_refused_with_the_status_of_its_kind(
     assert log.live_records == 0
 
 
+@pytest.mark.parametrize(
+    ("changes", "status", "comment"),
+    [
+        ({"sop_instance_uid": "../../etc/cron.d/x"}, 0x0117,
+         "Correct it: Affected SOP Instance UID is no UID (1-64 digits ..."),
+        ({"sop_instance_uid": "1.2.3"}, 0xA900,
+         "Mend the sender: its SOP Instance UID is not the command's"),
+        ({"data_set": b"<html><body>not an image</body></html>"}, 0xC000,
+         "Send it again whole: "),
+        ({"data_set": b""}, 0xC000, "Complete it: the data set has no SOP Class UID (0008,0016)"),
+    ],
+)  # fmt: skip
+def test_a_comment_says_what_to_do_before_it_says_why(
+    storage: Storage, changes: dict[str, object], status: int, comment: str
+) -> None:
+    answer = storage.store(replace(request(), **changes))  # type: ignore[arg-type]
+    assert (answer.status, answer.comment[: len(comment)]) == (status, comment)
+    assert len(answer.comment) <= 64
+
+
 def test_a_path_as_the_uid_of_the_data_set_is_refused(storage: Storage) -> None:
     data = ct(UID).replace(UID.encode(), b"../../../../../../../../../etc/shadow"[: len(UID)])
-    assert storage.store(replace(request(), data_set=data[scan(ct(UID)).data_offset :])).status == 0x0117
+    answer = storage.store(replace(request(), data_set=data[scan(ct(UID)).data_offset :]))
+    assert answer.status == 0x0117
+    assert answer.comment.startswith("Correct it: SOP Instance UID (0008,0018) is no UID")
 
 
 def test_a_data_set_that_nests_too_deep_or_is_too_long_is_refused(tmp_path: Path, storage: Storage) -> None:
@@ -138,7 +160,7 @@ def test_a_full_disk_is_refused_with_a700_and_takes_again_when_there_is_room(tmp
     with SegmentLog(tmp_path / "full", headroom_bytes=1 << 60) as log:
         answer = Storage(log, institution="yanan", site="a").store(request())
         assert answer.status == 0xA700
-        assert str(tmp_path) not in answer.comment
+        assert answer.comment == "Not stored: the archive's disk is full. Keep it, send it later"
     with SegmentLog(tmp_path / "full", headroom_bytes=0) as log:
         assert log.take_recovered() == []
         assert Storage(log, institution="yanan", site="a").store(request()).status == 0x0000
@@ -146,7 +168,9 @@ def test_a_full_disk_is_refused_with_a700_and_takes_again_when_there_is_room(tmp
 
 def test_a_stopping_service_says_that_it_failed(storage: Storage, log: SegmentLog) -> None:
     log.close()
-    assert storage.store(request()).status == 0x0110
+    answer = storage.store(request())
+    assert answer.status == 0x0110
+    assert answer.comment == "Not stored: the archive's disk fails or it stops. Send it later"
 
 
 def test_comments_fit_the_error_comment_element(storage: Storage) -> None:

@@ -26,6 +26,10 @@ All = Annotated[
     ),
 ]
 
+Scale = Annotated[
+    int, typer.Option("--scale", min=1, help="How many times longer the fault tests go on (PACS_SCALE).")
+]
+
 _SHOWN_LINES = 40
 _BIN = Path(sys.executable).parent
 _SOURCES = ("cli", "infra", "services", "toolchain", "load_tests", "dashboards", "tests")
@@ -39,7 +43,7 @@ class Step:
     command: Sequence[str]
 
 
-def test(everything: All = False) -> None:
+def test(everything: All = False, scale: Scale = 1) -> None:
     """Run ruff, mypy, promtool, ansible-lint and the tests. Without --all: no cluster, minutes."""
     with console.progress() as progress:
         debian.install(debian.listed("test"), progress)
@@ -48,7 +52,10 @@ def test(everything: All = False) -> None:
         failed = [step.name for step in steps() if not _passes(step, progress)]
     # The closing line of the test runner must be the last thing that is printed.
     status = subprocess.run(
-        pytest(everything=everything, failed=failed), cwd=REPOSITORY, check=False
+        pytest(everything=everything, failed=failed),
+        cwd=REPOSITORY,
+        env=os.environ | ({"PACS_SCALE": str(scale)} if scale > 1 else {}),
+        check=False,
     ).returncode
     if status != 0 or failed:
         raise typer.Exit(ExitCode.DIFFERENCE)

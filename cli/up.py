@@ -72,9 +72,10 @@ def prepare(region: RegionConfig, progress: Progress) -> install.Toolset:
     manifests.ensure(progress)
     install.drop_build_cache(progress)
     if region.images.source == "directory":
+        from infra.supplies import needed_images  # noqa: PLC0415
         from toolchain import images  # noqa: PLC0415
 
-        images.ensure(progress=progress)
+        images.ensure(needed_images(region), progress)
     return tools
 
 

@@ -47,12 +47,15 @@ class Toolset:
 
 
 def ensure(groups: Iterable[str] | None = None, progress: Progress | None = None) -> Toolset:
-    """Bring `groups` (all by default) into the cache; return every binary's path. Raises ToolchainError."""
+    """Bring `groups` (by default all but the optional ones) into the cache; return every binary's path.
+
+    Raises ToolchainError.
+    """
     pinned = versions()
     watch = progress or Silent()
     found: dict[str, Path] = {}
     with installing(watch), Downloads(cache_directory() / "downloads") as downloads:
-        for group in groups or pinned.tools:
+        for group in groups or pinned.usual:
             found |= _programs(Installation(pinned, downloads, watch).group(group))
     return Toolset(found)
 
@@ -63,7 +66,7 @@ def drop_build_cache(progress: Progress | None = None) -> None:
     They serve an interrupted build only; the lock keeps another checkout's build from losing them.
     """
     pinned, build_cache = versions(), cache_directory() / "go/build"
-    if build_cache.is_dir() and all(group_directory(group, pinned).is_dir() for group in pinned.tools):
+    if build_cache.is_dir() and all(group_directory(group, pinned).is_dir() for group in pinned.usual):
         with installing(progress or Silent()):
             shutil.rmtree(build_cache)
 
@@ -72,7 +75,7 @@ def installed(groups: Iterable[str] | None = None) -> Toolset:
     """The tools that are in the cache already. Raises ToolchainError where one is not."""
     pinned = versions()
     found: dict[str, Path] = {}
-    for group in groups or pinned.tools:
+    for group in groups or pinned.usual:
         directory = group_directory(group, pinned)
         if not directory.is_dir():
             raise ToolchainError(

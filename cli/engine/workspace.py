@@ -64,6 +64,11 @@ class Layout:
         return self.state / "tmp"
 
     @property
+    def runs(self) -> Path:
+        """Files of plays while they run (`infra.providers.play_run`)."""
+        return self.state / "run"
+
+    @property
     def logs(self) -> Path:
         return self.state / "logs"
 

@@ -75,6 +75,7 @@ def branch_variables(
         **node_variables(region, supplies, images=IMAGES),
         "kubernetes_node_profile": "branch",
         "kubernetes_node_control_plane_endpoint": f"api.{branch.site}.{region.region.domain}",
+        "kubernetes_node_control_planes": [{"name": branch.site, "address": branch.address}],
         "kubernetes_node_extra_sans": [branch.address],
         "edge_node_region": region.region.name,
         "edge_node_domain": region.region.domain,

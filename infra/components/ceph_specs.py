@@ -16,6 +16,13 @@ from infra.layout.sizing import osd_memory_bytes
 
 _ROOK_UID = 2016
 
+_SPREAD_GATEWAYS = {
+    "maxSkew": 1,
+    "topologyKey": "kubernetes.io/hostname",
+    "whenUnsatisfiable": "ScheduleAnyway",
+    "labelSelector": {"matchLabels": {"app": "rook-ceph-rgw"}},
+}
+
 
 def cluster_spec(region: RegionConfig, image: str, devices: Mapping[str, pulumi.Input[list[str]]]) -> Object:
     """A CephCluster: encrypted messenger only, every device named, no daemon that the image has not."""
@@ -67,7 +74,7 @@ def global_settings(store: ObjectStoreConfig) -> dict[str, str]:
         # These machines have large disks with little free: a percentage would warn from the first day.
         "mon_data_avail_warn": "5",
         "osd_pool_default_size": str(store.metadata_pool.size),
-        "osd_pool_default_min_size": str(min_size(store.metadata_pool)),
+        "osd_pool_default_min_size": str(store.metadata_pool.layout().needed),
         "mon_allow_pool_size_one": str(store.metadata_pool.size == 1).lower(),
     }
     if store.osd_class_dir:
@@ -76,24 +83,18 @@ def global_settings(store: ObjectStoreConfig) -> dict[str, str]:
     return settings
 
 
-def min_size(pool: CephPool) -> int:
-    """What must be there for a write: one more than the least that could be read back, if there is more."""
-    layout = pool.layout()
-    return min(layout.width, layout.data + 1)
-
-
 def pool_spec(pool: CephPool, failure_domain: str) -> Object:
     """A pool of a CephObjectStore."""
     if isinstance(pool, ErasureCodedPool):
         return {
             "failureDomain": failure_domain,
             "erasureCoded": {"dataChunks": pool.data, "codingChunks": pool.coding},
-            "parameters": {"min_size": str(min_size(pool))},
+            "parameters": {"min_size": str(pool.layout().needed)},
         }
     return {
         "failureDomain": failure_domain,
         "replicated": {"size": pool.size, "requireSafeReplicaSize": pool.size > 1},
-        "parameters": {"min_size": str(min_size(pool))},
+        "parameters": {"min_size": str(pool.layout().needed)},
     }
 
 
@@ -110,6 +111,7 @@ def object_store_spec(region: RegionConfig) -> Object:
             "sslCertificateRef": naming.OBJECT_STORE_TLS,
             "instances": store.gateways,
             "resources": {"requests": {"memory": "512Mi"}, "limits": {"memory": "2Gi"}},
+            "placement": {"topologySpreadConstraints": [_SPREAD_GATEWAYS]},
             "priorityClassName": "system-cluster-critical",
         },
     }

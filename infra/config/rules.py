@@ -195,7 +195,7 @@ def _disks_fit_the_host_kind(region: RegionConfig) -> None:
 
 def _cluster_can_stand(region: RegionConfig) -> None:
     nodes = region.datacenter.nodes
-    planes = [node.name for node in nodes if "control-plane" in node.roles]
+    planes = [node.name for node in region.datacenter.control_planes]
     _refuse(
         len(planes) % 2 == 0,
         f"{len(planes)} control-plane nodes {planes}",
@@ -207,6 +207,12 @@ def _cluster_can_stand(region: RegionConfig) -> None:
         f"network.cni bridge for {len(nodes)} nodes",
         "bridge for one node only",
         "Choose flannel or cilium",
+    )
+    _refuse(
+        (region.network.cni == "cilium") != (region.network.cni_manifest is not None),
+        f"network.cni {region.network.cni} with cni_manifest {region.network.cni_manifest}",
+        "a cni_manifest for cilium, and for no other",
+        "Name the file that Cilium's chart was rendered into, or take the key away",
     )
     for node in nodes:
         _refuse(

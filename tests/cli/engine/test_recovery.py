@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -66,6 +67,32 @@ def test_a_process_that_only_has_the_same_number_does_not_hold_a_lock(layout: La
     assert recovery.release_stale_locks(layout) == 1
 
 
+def pulumi(*, dead: bool) -> subprocess.Popen[bytes]:
+    """A process that is called pulumi; a dead one whose parent has not taken note of its end."""
+    code = "import sys; sys.stdin.read()"
+    started = subprocess.Popen(["pulumi", "-c", code], executable=sys.executable, stdin=subprocess.PIPE)
+    if dead:
+        started.send_signal(signal.SIGKILL)
+        os.waitid(os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)
+    return started
+
+
+@pytest.mark.parametrize("dead", [True, False])
+def test_a_pulumi_holds_its_lock_as_long_as_it_works(layout: Layout, dead: bool) -> None:
+    process = pulumi(dead=dead)
+    path = lock(layout, held_by(process.pid))
+    try:
+        if dead:
+            assert recovery.release_stale_locks(layout) == 1
+        else:
+            with pytest.raises(StepError, match=str(process.pid)):
+                recovery.release_stale_locks(layout)
+        assert path.exists() is not dead
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_the_lock_of_another_machine_stays(layout: Layout) -> None:
     path = lock(layout, held_by(DEAD, "elsewhere"))
     with pytest.raises(StepError, match="elsewhere"):
@@ -96,6 +123,15 @@ def test_a_provider_of_a_killed_run_is_ended(layout: Layout) -> None:
     orphan = process(layout, str(DEAD), "-m", "pulumi.dynamic")
     assert recovery.end_orphans(layout, Silent()) == 1
     assert orphan.wait(10) != 0
+
+
+def test_a_play_of_a_killed_run_is_ended_and_its_files_with_their_secrets_are_removed(layout: Layout) -> None:
+    orphan = process(layout, str(DEAD), "-m", "infra.providers.play_process")
+    (layout.runs / "p1").mkdir(parents=True)
+    (layout.runs / "p1" / "variables.json").write_text("{}", encoding="utf-8")
+    assert recovery.end_orphans(layout, Silent()) == 1
+    assert orphan.wait(10) != 0
+    assert not layout.runs.exists()
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,22 @@ PRODUCTION_RULES: list[tuple[str, str, Change]] = [
     (
         "erasure coding wider than its nodes",
         "Add 3 storage nodes",
-        lambda r: r["object_store"]["data_pool"].update(data=4, coding=2),
+        lambda r: r["object_store"].update(data_pool={"kind": "erasure", "data": 4, "coding": 2}),
+    ),
+    (
+        "packs that cannot be written while one machine is away",
+        "erasure coding 2+1, which takes no write while one of the storage nodes is away",
+        lambda r: r["object_store"].update(data_pool={"kind": "erasure", "data": 2, "coding": 1}),
+    ),
+    (
+        "cilium without its objects",
+        "a cni_manifest for cilium",
+        lambda r: r["network"].pop("cni_manifest"),
+    ),
+    (
+        "objects of a pod network that nobody applies",
+        "a cni_manifest for cilium, and for no other",
+        lambda r: r["network"].update(cni="flannel"),
     ),
     (
         "a disk without a device",

@@ -44,7 +44,6 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         loader=jinja2.FileSystemLoader(ROLE / "templates"), undefined=jinja2.StrictUndefined, trim_blocks=True
     )  # the settings of ansible.builtin.template
     environment.filters["to_json"] = jinja2.filters.do_tojson
-    environment.filters["union"] = lambda first, second: [*first, *second]
     variables: dict[str, Any] = {
         **yaml.safe_load((ROLE / "defaults/main.yml").read_text()),
         **branch_variables(region, region.branches[0], credentials, supplies, RULES),

@@ -70,7 +70,7 @@ def prepare(region: RegionConfig, progress: Progress) -> install.Toolset:
     debian.install(debian.listed("up"), progress)
     tools = install.ensure(None, progress)
     manifests.ensure(progress)
-    install.drop_build_cache(progress)
+    install.drop_build_cache()
     if region.images.source == "directory":
         from infra.supplies import needed_images  # noqa: PLC0415
         from toolchain import images  # noqa: PLC0415

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 from toolchain.build import build
@@ -54,20 +55,25 @@ def ensure(groups: Iterable[str] | None = None, progress: Progress | None = None
     pinned = versions()
     watch = progress or Silent()
     found: dict[str, Path] = {}
-    with installing(watch), Downloads(cache_directory() / "downloads") as downloads:
-        for group in groups or pinned.usual:
+    wanted = list(groups or pinned.usual)
+    complete = all(group_directory(group, pinned).is_dir() for group in wanted)
+    # Reading what is complete needs no turn: another checkout may build for minutes.
+    turn = contextlib.nullcontext() if complete else installing(watch)
+    with turn, Downloads(cache_directory() / "downloads") as downloads:
+        for group in wanted:
             found |= _programs(Installation(pinned, downloads, watch).group(group))
     return Toolset(found)
 
 
-def drop_build_cache(progress: Progress | None = None) -> None:
+def drop_build_cache() -> None:
     """Remove the compiler's intermediate files (some 15 GiB) once every tool is there.
 
-    They serve an interrupted build only; the lock keeps another checkout's build from losing them.
+    They serve an interrupted build only; while another checkout builds they stay.
     """
     pinned, build_cache = versions(), cache_directory() / "go/build"
     if build_cache.is_dir() and all(group_directory(group, pinned).is_dir() for group in pinned.usual):
-        with installing(progress or Silent()):
+        with _cache_lock() as lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(build_cache)
 
 
@@ -95,14 +101,18 @@ def group_directory(group: str, pinned: Versions) -> Path:
 @contextlib.contextmanager
 def installing(progress: Progress) -> Iterator[None]:
     """One writer of the cache at a time; a second run waits and says so. The lock ends with its process."""
-    cache_directory().mkdir(parents=True, exist_ok=True)
-    with (cache_directory() / "toolchain.lock").open("w") as lock:
+    with _cache_lock() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             progress.update("toolchain", "another run is filling the cache: waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _cache_lock() -> IO[str]:
+    cache_directory().mkdir(parents=True, exist_ok=True)
+    return (cache_directory() / "toolchain.lock").open("w")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from toolchain import go
 from toolchain.errors import BuildError
+from toolchain.paths import cache_directory
 from toolchain.progress import Progress
 from toolchain.versions import TOOLCHAIN, Tool, Versions, expand
 
@@ -25,15 +26,22 @@ _REPORT_SECONDS = 2.0
 
 
 def build(group: str, tool: Tool, versions: Versions, target: Path, progress: Progress) -> None:
-    """Build `group` into the directory `target`. Raises GoError or BuildError."""
+    """Build `group` into the directory `target`. Raises GoError or BuildError.
+
+    One build at a time: the caller holds the cache's lock, and what a killed build left is removed.
+    """
     compiler = go.ensure(versions, progress)
-    with tempfile.TemporaryDirectory(prefix=f"pacs-{group}-") as scratch:
+    temporary = cache_directory() / "go" / "tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix=f"{group}-", dir=temporary) as scratch:
         folder = _sources(group, tool, compiler, Path(scratch))
         flags = " ".join(
             f"-X {name}={expand(value, tool.version)}" for name, value in tool.build.ldflags.items()
         )
         command = [str(compiler), "build", "-v", "-trimpath", "-ldflags", f"-s -w {flags}".strip()]
-        _run([*command, "-o", f"{target}/", tool.build.package], folder, group, progress)
+        command += ["-o", f"{target}/", tool.build.package]
+        _run(command, folder, go.environment() | {"GOTMPDIR": scratch}, group, progress)
     for built, wanted in tool.build.rename.items():
         (target / built).rename(target / wanted)
     if tool.build.scripts:
@@ -95,7 +103,9 @@ def without_lines(file: Path, texts: Sequence[str]) -> None:
     file.write_text("".join(kept), encoding="utf-8")
 
 
-def _run(command: list[str], folder: Path, group: str, progress: Progress) -> None:
+def _run(
+    command: list[str], folder: Path, environment: dict[str, str], group: str, progress: Progress
+) -> None:
     """Run `go build -v`, which names each package it compiles: that is the progress."""
     begun = reported = time.monotonic()
     compiled = 0
@@ -104,7 +114,7 @@ def _run(command: list[str], folder: Path, group: str, progress: Progress) -> No
     with subprocess.Popen(
         command,
         cwd=folder,
-        env=go.environment(),
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -134,9 +134,42 @@ def upkeep_commands(store: ObjectStoreConfig) -> list[str]:
     return commands
 
 
-def upkeep_spec(region: RegionConfig, image: str, pull_policy: str) -> Object:
-    """A CronJob that repeats `upkeep_commands`; its annotations carry why each health check is muted."""
+def upkeep_specs(region: RegionConfig, image: str, pull_policy: str) -> list[Object]:
+    """A Job that runs `upkeep_commands` before Ceph counts as ready, and a CronJob that repeats them.
+
+    Annotations carry why each health check is muted.
+    """
     store = region.object_store
+    reasons = {f"pacs/{check.code.lower()}": check.reason for check in store.muted_health_checks}
+    metadata = {"name": "ceph-upkeep", "namespace": naming.CEPH, "annotations": reasons}
+    commands = upkeep_commands(store)
+    # A production cluster may have a warning that lasts: the Job waits, but not for ever.
+    settled = "timeout 180 bash -c 'until ceph health | grep -q ^HEALTH_OK; do sleep 2; done' || ceph health"
+    first = _upkeep_pod([*commands, settled], image, pull_policy)
+    again = _upkeep_pod(commands, image, pull_policy)
+    return [
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": metadata,
+            "spec": {"backoffLimit": 6, "template": {"spec": first}},
+        },
+        {
+            "apiVersion": "batch/v1",
+            "kind": "CronJob",
+            "metadata": metadata,
+            "spec": {
+                "schedule": "*/5 * * * *",
+                "concurrencyPolicy": "Forbid",
+                "successfulJobsHistoryLimit": 1,
+                "failedJobsHistoryLimit": 1,
+                "jobTemplate": {"spec": {"backoffLimit": 2, "template": {"spec": again}}},
+            },
+        },
+    ]
+
+
+def _upkeep_pod(commands: list[str], image: str, pull_policy: str) -> Object:
     mounts = {
         "/etc/ceph": "ceph-config!",
         "/etc/rook": "mon-endpoints",
@@ -152,9 +185,12 @@ def upkeep_spec(region: RegionConfig, image: str, pull_policy: str) -> Object:
         args=["--skip-watch"],
         env=[{"name": "ROOK_CEPH_USERNAME", "valueFrom": username}],
     )
-    script = "\n".join(upkeep_commands(store))
     keep = container(
-        "upkeep", image, pull_policy, {"/etc/ceph": "ceph-config"}, command=["bash", "-ec", script]
+        "upkeep",
+        image,
+        pull_policy,
+        {"/etc/ceph": "ceph-config"},
+        command=["bash", "-ec", "\n".join(commands)],
     )
     volumes: list[Object] = [
         {"name": "ceph-config", "emptyDir": {}},
@@ -173,20 +209,7 @@ def upkeep_spec(region: RegionConfig, image: str, pull_policy: str) -> Object:
             },
         },
     ]
-    pod = pod_spec([keep], volumes, user=_ROOK_UID, initContainers=[prepare], restartPolicy="OnFailure")
-    reasons = {f"pacs/{check.code.lower()}": check.reason for check in store.muted_health_checks}
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "CronJob",
-        "metadata": {"name": "ceph-upkeep", "namespace": naming.CEPH, "annotations": reasons},
-        "spec": {
-            "schedule": "*/5 * * * *",
-            "concurrencyPolicy": "Forbid",
-            "successfulJobsHistoryLimit": 1,
-            "failedJobsHistoryLimit": 1,
-            "jobTemplate": {"spec": {"backoffLimit": 2, "template": {"spec": pod}}},
-        },
-    }
+    return pod_spec([keep], volumes, user=_ROOK_UID, initContainers=[prepare], restartPolicy="OnFailure")
 
 
 def _osd_resources(memory: str, devices: int) -> dict[str, Any]:

@@ -140,6 +140,7 @@ def policies(management: str) -> list[Policy]:
                 Conversation([_DATABASE], [9187]),
                 Conversation([_ALERTMANAGER], [9093]),
                 Conversation([Peer(naming.CEPH, (("app", "rook-ceph-mgr"),))], [9283]),
+                Conversation([Peer(cidr=management)], [9100]),  # the hosts' own figures
             ],
         ),
         Policy(

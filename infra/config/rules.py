@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from infra.layout.addressing import check_disjoint, check_inside, internet_link, lan_link
 from infra.layout.pools import check_pool
 from infra.layout.sizing import check_retention_fits
+from infra.naming import CENTRE
 
 if TYPE_CHECKING:
     from infra.config.region import RegionConfig
@@ -51,6 +52,12 @@ def _hosts(region: RegionConfig) -> Iterator[tuple[str, str]]:
 def _names_are_unique(region: RegionConfig) -> None:
     twice = _duplicates(name for name, _ in _hosts(region))
     _refuse(bool(twice), f"host names used twice: {twice}", "one host a name", "Rename one node or site")
+    _refuse(
+        CENTRE in {branch.site for branch in region.branches},
+        f"a branch with the site {CENTRE!r}",
+        "another name: packs and metrics of the data centre itself carry this one",
+        "Rename the site",
+    )
     twice = _duplicates(institution.name for institution in region.region.institutions)
     _refuse(bool(twice), f"institutions listed twice: {twice}", "each once", "Remove one")
 

@@ -13,8 +13,11 @@ _RETENTION = re.compile(r"P([1-9][0-9]*)([DMY])")
 # The longest month and the longest year: a retention must never come out shorter than what was promised.
 _DAYS = {"D": 1, "M": 31, "Y": 366}
 
-# A branch keeps this part of its disks free of images: PostgreSQL, segments and the outbox live there too.
+# A branch keeps this part of its disks free of images: PostgreSQL, segments, the outbox and metrics live there too.
 BRANCH_RESERVE = 0.15
+
+# Of its disks, for metrics: two weeks of a branch are some 300 MiB.
+_BRANCH_METRICS = 0.03
 
 
 class SizingError(ValueError):
@@ -47,6 +50,11 @@ def retention_days(text: str) -> int:
 def branch_cache_bytes(disks: Iterable[str]) -> int:
     """What a branch's disks hold of images, after the reserve for its database and segments."""
     return math.floor(sum(size_bytes(disk) for disk in disks) * (1 - BRANCH_RESERVE))
+
+
+def branch_metrics_bytes(disks: Iterable[str]) -> int:
+    """What a branch's Prometheus may take of its disks: at most 4 GiB, and always within the reserve."""
+    return min(4 * _UNITS["Gi"], math.floor(sum(size_bytes(disk) for disk in disks) * _BRANCH_METRICS))
 
 
 def check_retention_fits(site: str, disks: Iterable[str], daily: str, retention: str) -> None:

@@ -1,6 +1,7 @@
 """Tokens for people and tools at the centre: signing key, public JWKS, issuing (contracts section 9).
 
-The tokens are EdDSA JWTs (RFC 7519, RFC 8037). Whoever verifies needs only the JWKS file; nobody is asked.
+The tokens are JWTs (RFC 7519) signed with `Ed25519` (RFC 9864). Whoever verifies needs only the JWKS
+file; nobody is asked.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def ensure_token_key(directory: Path, passphrase: bytes) -> OKPKey:
         raise PkiError(f"{path} is not an Ed25519 key; move it away and run again to make one")
     jwk = OKPKey.import_key(clear_pem(key))
     return OKPKey.import_key(
-        {**jwk.as_dict(private=True), "kid": jwk.thumbprint(), "alg": "EdDSA", "use": "sig"}
+        {**jwk.as_dict(private=True), "kid": jwk.thumbprint(), "alg": "Ed25519", "use": "sig"}
     )
 
 
@@ -72,4 +73,4 @@ def issue_token(
         "institutions": list(institutions),
         "scope": " ".join(scopes),
     }
-    return jwt.encode({"alg": "EdDSA", "kid": key.kid, "typ": "JWT"}, claims, key, algorithms=["EdDSA"])
+    return jwt.encode({"alg": "Ed25519", "kid": key.kid, "typ": "JWT"}, claims, key, algorithms=["Ed25519"])

@@ -26,6 +26,7 @@ from services.archive.migrate import migrate
 from services.archive.settings import ArchiveSettings
 from services.common import logs
 from services.common.errors import Unavailable
+from services.common.listening import listen
 
 GRACE_SECONDS = 20
 _log = logging.getLogger("services.archive")
@@ -72,8 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
 async def serve(settings: ArchiveSettings) -> None:
     """Run everything until a signal; what was acknowledged is durable whenever this ends, however it ends."""
     archive = build(settings)
-    public = _listen(settings.http_host, settings.http_port)
-    internal = _listen(settings.internal_host, settings.internal_port)
+    public = listen(settings.http_host, settings.http_port)
+    internal = listen(settings.internal_host, settings.internal_port)
     servers = [_server(archive.public), _server(archive.internal)]
 
     def end() -> None:
@@ -108,15 +109,6 @@ def _server(app: ASGIApp) -> _Server:
             timeout_keep_alive=65,
         )
     )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        return socket.create_server((host, port), backlog=2048)
-    except OSError as error:
-        raise OSError(
-            error.errno, f"cannot listen on {host}:{port} ({error.strerror}); end what uses it"
-        ) from error
 
 
 def _announce(archive: Archive, public: socket.socket, internal: socket.socket) -> None:

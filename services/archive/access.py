@@ -1,6 +1,6 @@
 """Who may see what: bearer tokens (docs/contracts.md, section 9), and the door before every route.
 
-A token is an EdDSA JWT (RFC 7519, RFC 8037) that the region or this site issued; it is verified
+A token is a JWT (RFC 7519) signed with `Ed25519` (RFC 9864) that the region or this site issued; it is verified
 with a JWKS file, without asking anyone, so that a branch that is cut off still knows its users.
 """
 
@@ -72,7 +72,7 @@ class TokenVerifier:
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise Unauthenticated("The token is too long to be one of ours.", action=_LOG_IN)
         try:
-            claims = jwt.decode(token.strip(), self.keys(), algorithms=["Ed25519", "EdDSA"]).claims
+            claims = jwt.decode(token.strip(), self.keys(), algorithms=["Ed25519"]).claims
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise Unauthenticated("The token's signature does not hold.", action=_LOG_IN) from error
         return self._judge(claims)

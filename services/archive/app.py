@@ -208,9 +208,8 @@ class Archive:
 
     def bring_up_to_date(self) -> None:
         """Mend outbox, schema and index, however long their servers are away; `start` runs it on a thread."""
-        outbox = _outbox(self._settings)
-        if outbox is not None:
-            outbox.rebuild()
+        if not self._mend_outbox():
+            return
         if isinstance(self.parts.index, PostgresIndex) and not migrate_patiently(
             self._settings.dsn, self._stop, _PAUSE
         ):
@@ -224,6 +223,19 @@ class Archive:
                 self._stop.wait(_PAUSE)
             else:
                 return
+
+    def _mend_outbox(self) -> bool:
+        """Link what should wait for the forwarder, again and again while the disk is full; False when stopped."""
+        outbox = _outbox(self._settings)
+        while outbox is not None:
+            try:
+                outbox.rebuild()
+                break
+            except OSError:
+                _log.warning("the outbox cannot be mended yet", exc_info=True)
+                if self._stop.wait(_PAUSE):
+                    return False
+        return True
 
 
 def build(settings: ArchiveSettings) -> Archive:
@@ -266,7 +278,7 @@ def _issuer(settings: ArchiveSettings, clock: Clock) -> ReceiptIssuer | None:
     key = load_pem_private_key(settings.receipt_key_file.read_bytes(), password=None)
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(  # noqa: TRY004 - a wrong file, not a wrong call
-            f"{settings.receipt_key_file} holds no Ed25519 key: receipts are EdDSA (contracts, section 8)"
+            f"{settings.receipt_key_file} holds no Ed25519 key: receipts are signed with one (contracts, section 8)"
         )
     certificate = x509.load_pem_x509_certificates(settings.receipt_certificate_file.read_bytes())[0]
     if certificate.public_key() != key.public_key():

@@ -1,13 +1,16 @@
-"""How a pack becomes part of the archive: object, then rows and receipts, then the outbox link.
+"""How a pack becomes part of the archive: object, then (branch) the outbox link, then rows and receipts.
 
 Every step is idempotent and in this order, so that a crash leaves an object without rows (which
-`index.rebuild` finds), never a row without its object, and never a success without both.
+`index.rebuild` finds) or without a link (which `Outbox.rebuild` finds), never a row or link without its
+object. A branch forwards what is stored whether or not its index is there: that is a projection.
 """
 
 import hashlib
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,33 +66,29 @@ class ArchiveSink:
         self._store, self._index, self._metrics = store, index, metrics
         self._issuer, self._outbox = issuer, outbox
 
-    def commit(self, path: Path, footer: Footer) -> None:
-        """See `PackSink`."""
+    def store(self, path: Path, footer: Footer) -> None:
+        """See `PackSink`. Raises one of `services.archive.errors`."""
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        self.store_pack(path, footer, sha256)
+        self._put(path, footer, sha256)
+
+    def commit(self, path: Path, footer: Footer) -> None:
+        """See `PackSink`. Raises `PackError`, or one of `services.archive.errors`."""
+        with self._timed():
+            self._enter_file(path, footer)
 
     def store_pack(self, path: Path, footer: Footer, sha256: str) -> list[str]:
-        """Commit a pack file whose SHA-256 is known; its receipts, none where this process signs none.
+        """Store and commit a pack whose SHA-256 is known; its receipts, none where this process signs none.
 
         Raises `PackError`, or one of `services.archive.errors`; then the pack is to be sent again.
         """
-        started = time.perf_counter()
-        result = "failed"
-        try:
-            length = path.stat().st_size
-            with translate_store():
-                self._store.put(footer.key, path, length, sha256)
-            with path.open("rb") as file:
-                descriptor = file.fileno()
-                receipts = self._enter(
-                    footer, lambda offset, size: os.pread(descriptor, size, offset), length
-                )
-            result = "committed"
-        finally:
-            self._metrics.commit_seconds.labels(result).observe(time.perf_counter() - started)
-        self._metrics.pack_bytes.observe(length)
-        return receipts
+        with self._timed():
+            self._put(path, footer, sha256)
+            self._enter_file(path, footer)
+            if self._issuer is None:
+                return []
+            # The rows may be older than this call; what was committed first is what was promised.
+            return self._index.receipts(footer.institution, footer.pack_id, self._issuer.epoch)
 
     def enter_stored(self, footer: Footer, length: int) -> None:
         """Enter a pack that lies in the store already: the way back to an index from packs alone."""
@@ -100,17 +99,32 @@ class ArchiveSink:
         with translate_store():
             self._enter(footer, read, length)
 
-    def _enter(self, footer: Footer, read: ReadRange, length: int) -> list[str]:
-        content, unreadable = content_of(footer, read, length)
-        receipts = self._issuer.issue(content) if self._issuer is not None else []
-        outcome = self._index.commit(content, receipts)
-        self._report(content, outcome, unreadable)
+    def _put(self, path: Path, footer: Footer, sha256: str) -> None:
+        with translate_store():
+            self._store.put(footer.key, path, path.stat().st_size, sha256)
         if self._outbox is not None:
             self._outbox.link(footer.pack_id, footer.key)
-        if self._issuer is None:
-            return []
-        # The rows may be older than this call; what was committed first is what was promised.
-        return self._index.receipts(footer.institution, footer.pack_id, self._issuer.epoch)
+
+    def _enter_file(self, path: Path, footer: Footer) -> None:
+        length = path.stat().st_size
+        with path.open("rb") as file:
+            descriptor = file.fileno()
+            self._enter(footer, lambda offset, size: os.pread(descriptor, size, offset), length)
+        self._metrics.pack_bytes.observe(length)
+
+    def _enter(self, footer: Footer, read: ReadRange, length: int) -> None:
+        content, unreadable = content_of(footer, read, length)
+        receipts = self._issuer.issue(content) if self._issuer is not None else []
+        self._report(content, self._index.commit(content, receipts), unreadable)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        started, result = time.perf_counter(), "failed"
+        try:
+            yield
+            result = "committed"
+        finally:
+            self._metrics.commit_seconds.labels(result).observe(time.perf_counter() - started)
 
     def _report(self, content: PackContent, outcome: Outcome, unreadable: int) -> None:
         self._metrics.instances_committed(outcome)

@@ -33,7 +33,9 @@ class ArchiveMetrics:
             "store_operation_seconds", "Seconds of one object store call.", "operation", "outcome"
         )
         self.commit_seconds = histogram(
-            "pack_commit_seconds", "Seconds to put a pack into store and index.", "outcome"
+            "pack_commit_seconds",
+            "Seconds to put a pack into the index; one from a branch into the store too.",
+            "outcome",
         )
         self.pack_bytes = histogram("pack_size_bytes", "Size of committed packs.", buckets=SIZE_BYTES)
         self.committed_instances = counter(
@@ -56,7 +58,7 @@ class ArchiveMetrics:
         )
         self.sealed_packs = counter("sealed_packs_total", "Packs closed and durable in the spool.")
         self.failed_steps = counter(
-            "failed_steps_total", "Sealing or committing that is tried again.", "step"
+            "failed_steps_total", "Sealing, storing or committing that is tried again.", "step"
         )
         self.quarantined_items = counter("quarantined_items_total", "Received bytes set aside for support.")
         self.unsealed_bytes = gauge("unsealed_bytes", "Acknowledged bytes that lie in the segment log only.")
@@ -103,7 +105,7 @@ class ArchiveMetrics:
     def association_refused(self, reason: str) -> None:
         self.refused.labels("dimse", reason).inc()
 
-    # What the sealer reports (SealingObserver).
+    # What the sealer and its handover report (SealingObserver).
 
     def watch(
         self,

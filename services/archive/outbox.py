@@ -8,7 +8,7 @@ import logging
 import os
 from pathlib import Path
 
-from services.packs.durable import sync_directory
+from services.common.durable import sync_directory
 
 _log = logging.getLogger(__name__)
 

@@ -87,13 +87,17 @@ class ObjectStore(Protocol):
 
 
 class PackSink(Protocol):
-    """Where a sealed pack goes: object into the store, then rows, then (branch) the outbox link."""
+    """Where a sealed pack goes: `store` it, then `commit` it. Both are idempotent.
+
+    Any exception means: keep the file, try again; `Unavailable` and `NoRoom` that no other pack will fare
+    better. The file belongs to the sealer, which removes it once `commit` returned; a sink may link it.
+    """
+
+    def store(self, path: Path, footer: Footer) -> None:
+        """The object into the store, then (branch) the outbox link: from now on it can be forwarded."""
 
     def commit(self, path: Path, footer: Footer) -> None:
-        """Make the pack part of the archive; idempotent. Any exception means: keep the file, try again.
-
-        The file belongs to the sealer, which removes it after this returned; a sink may link it.
-        """
+        """The rows of a stored pack, in one transaction."""
 
 
 class Index(Protocol):

@@ -1,1 +1,1 @@
-"""What every service shares: settings, errors, problem documents, logs, metrics, health, time."""
+"""What every service shares: settings, errors, problem documents, logs, metrics, health, time, durable files."""

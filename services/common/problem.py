@@ -66,7 +66,14 @@ async def _on_http_exception(_: Request, error: Exception) -> Response:
 
 async def _on_disconnect(_: Request, __: Exception) -> Response:
     # Nobody reads this answer; it keeps a cut line from looking like a fault of the service.
-    return problem(400, "Client gone", slug="client-gone", detail="The connection ended within the body.")
+    # 408 and not 400: should a proxy pass it on, it must speak of the line and not of what was sent.
+    return problem(
+        408,
+        "Client gone",
+        slug="client-gone",
+        detail="The connection ended within the body.",
+        action="Send it again.",
+    )
 
 
 async def _on_anything_else(_: Request, error: Exception) -> Response:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from services.packs.durable import sync_directory
+from services.common.durable import replace_file, sync_directory
 
 _FILE = re.compile(r"([0-9a-f]{64})\.jws")
 
@@ -39,7 +39,7 @@ class ReceiptStore:
         if not path.parent.exists():
             path.parent.mkdir(exist_ok=True)
             sync_directory(self._directory)
-        _write(path, "".join(f"{receipt}\n" for receipt in receipts))
+        replace_file(path, "".join(f"{receipt}\n" for receipt in receipts).encode("ascii"), 0o644)
         return path
 
     def load(self, pack_id: str) -> list[str]:
@@ -66,14 +66,4 @@ class ReceiptStore:
         with self._lock:
             if epoch <= self.epoch:
                 return
-            _write(self._epoch_file, f"{epoch}\n")
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    sync_directory(path.parent)
+            replace_file(self._epoch_file, f"{epoch}\n".encode("ascii"), 0o644)

@@ -1,6 +1,6 @@
 """Receipts: the centre's signed word that it holds an instance (docs/contracts.md, section 8).
 
-A receipt is a compact JWS (RFC 7515, EdDSA with Ed25519 by RFC 8037). Only a valid receipt of the current
+A receipt is a compact JWS (RFC 7515), signed with `Ed25519` (RFC 9864). Only a valid receipt of the current
 epoch makes an instance evictable at a branch, so whatever is not exactly right raises `ReceiptInvalid`.
 """
 
@@ -25,6 +25,7 @@ from services.packs.footer import PackError, check_label
 from services.packs.instance import InstanceError, check_uid
 
 VERSION = 1
+ALGORITHM = "Ed25519"
 RECEIPTS_SAN_PATH = "/receipts"
 """Path of the URI SAN that a receipt key's certificate carries: `spiffe://<domain>/receipts`."""
 
@@ -63,8 +64,8 @@ class ReceiptSigner:
         if receipt.key_id != self.key_id:
             raise ValueError(f"the receipt names key {receipt.key_id}, this is {self.key_id}")
         payload = json.dumps({"v": VERSION, **asdict(receipt)}, sort_keys=True, separators=(",", ":"))
-        header = {"alg": "EdDSA", "kid": self.key_id}
-        return jws.serialize_compact(header, payload.encode(), self._key, algorithms=["EdDSA"])
+        header = {"alg": ALGORITHM, "kid": self.key_id}
+        return jws.serialize_compact(header, payload.encode(), self._key, algorithms=[ALGORITHM])
 
 
 class ReceiptVerifier:
@@ -100,7 +101,7 @@ class ReceiptVerifier:
             key, certificate = self._keys[str(header.get("kid"))]
             if header.keys() != {"alg", "kid"}:
                 raise ReceiptInvalid("the receipt's header holds more than alg and kid")
-            payload = jws.deserialize_compact(token, key, algorithms=["EdDSA"]).payload
+            payload = jws.deserialize_compact(token, key, algorithms=[ALGORITHM]).payload
             receipt = _decode(payload)
         except KeyError:
             raise ReceiptInvalid("the receipt is signed with a key that this node does not know") from None

@@ -21,6 +21,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
+from services.common.durable import sync_directory
 from services.packs.record import (
     MAGIC,
     Buffer,
@@ -61,7 +62,8 @@ class _Waiting(NamedTuple):
 class SegmentLog:
     """Append-only log of received instances with group commit; safe to use from many threads.
 
-    `headroom_bytes` stay free for the packs that empty the log. `durable=False` leaves every fdatasync out:
+    Room for a second copy of all that lies here stays free for the packs that empty the log, and
+    `headroom_bytes` beyond it. `durable=False` leaves every fdatasync out:
     it exists for the power-loss test's control, which must fail, and for nothing else.
     """
 
@@ -146,6 +148,7 @@ class SegmentLog:
         target = folder / f"{self._directory.name}-{path.name}"
         if not target.exists():
             os.link(path, target)
+            sync_directory(folder)
 
     def release(self, records: Iterable[Record]) -> None:
         """Note that these records lie in durable packs; a segment whose records are all released is deleted.
@@ -201,10 +204,12 @@ class SegmentLog:
             raise LogFailed("the segment log is closed: the service is stopping; send again later")
         stat = os.statvfs(self._directory)
         free = stat.f_bavail * stat.f_frsize
-        if free - size < self._headroom_bytes:
+        # Whatever is taken is written again, into a pack, before its segment can go.
+        needed = self._headroom_bytes + size + sum(segment.written for segment in self._segments.values())
+        if free - size < needed:
             raise OutOfRoom(
                 f"{self._directory} has {free} bytes free; an instance of {size} bytes would leave less than "
-                f"the {self._headroom_bytes} that sealing needs. Free or add space; the sender may try again."
+                f"the {needed} that sealing needs. Free or add space; the sender may try again."
             )
         active = self._active
         if active is not None and active.written + size > self._segment_bytes and active.written > len(MAGIC):

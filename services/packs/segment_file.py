@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
-from services.packs.durable import sync_directory
+from services.common.durable import sync_directory
 from services.packs.record import MAGIC, Buffer, LogError, Record, read_segment
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,8 @@ class LogFailed(LogError):
 
 
 class SegmentFile:
-    """A segment; `live` are the offsets of durable, unreleased records, `waiting` counts unsynced ones."""
+    """A segment of `written` bytes; `live` are the offsets of durable, unreleased records, `waiting` counts
+    unsynced ones."""
 
     def __init__(self, path: Path, descriptor: int = -1) -> None:
         self.path = path
@@ -67,6 +68,7 @@ class SegmentFile:
             records = [
                 record for record in read_segment(file, self.sequence) if record.offset not in released
             ]
+            self.written = os.fstat(file.fileno()).st_size
         self.live = {record.offset for record in records}
         return records
 

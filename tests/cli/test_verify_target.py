@@ -48,7 +48,7 @@ def test_a_target_is_the_first_branch_and_the_gateway_of_the_stack(region, state
 
 def test_the_token_is_for_this_region_reads_and_lives_at_most_an_hour(region, state):
     key = ensure_token_key(state / "secrets/pki", PASSPHRASE)
-    claims = jwt.decode(target_of(region, state, now=NOW).token, key, algorithms=["EdDSA"]).claims
+    claims = jwt.decode(target_of(region, state, now=NOW).token, key, algorithms=["Ed25519"]).claims
     assert claims["aud"] == "region:local"
     assert claims["iss"] == "https://pacs.pacs.local.test"
     assert "dicomweb:read" in claims["scope"].split()

@@ -22,7 +22,7 @@ class ArchiveProcess:
         self.directory, self.issuer = directory, issuer
         issuer.write_jwks(directory / "tokens.jwks")
         (directory / "dsn").write_text(dsn)
-        self._environment = {
+        self.environment = {
             "PACS_REGION": "local", "PACS_INSTITUTION": "yanan", "PACS_SITE": "yanchang",
             "PACS_HTTP_HOST": "127.0.0.1", "PACS_HTTP_PORT": "0", "PACS_INTERNAL_PORT": "0",
             "PACS_DIMSE_HOST": "127.0.0.1", "PACS_DIMSE_PORT": "0", "PACS_AE_TITLE": "PACS",
@@ -39,7 +39,7 @@ class ArchiveProcess:
         """Start and wait until all three listeners are up."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "services.archive"],
-            env={**os.environ, **self._environment},
+            env={**os.environ, **self.environment},
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -56,7 +56,7 @@ class ArchiveProcess:
         """Run a chore such as `rebuild`; what it printed."""
         done = subprocess.run(
             [sys.executable, "-m", "services.archive", command],
-            env={**os.environ, **self._environment}, check=True, stdout=subprocess.PIPE, text=True, timeout=60,
+            env={**os.environ, **self.environment}, check=True, stdout=subprocess.PIPE, text=True, timeout=60,
         )  # fmt: skip
         return done.stdout
 

@@ -24,13 +24,16 @@ SENDERS = 4
 
 
 class StoreSink:
-    """The first half of a branch's commit: the object into the store."""
+    """What a branch does with a sealed pack before its index comes into play: the object into the store."""
 
     def __init__(self, store: FilesystemStore) -> None:
         self._store = store
 
-    def commit(self, path: Path, footer: Footer) -> None:
+    def store(self, path: Path, footer: Footer) -> None:
         self._store.put(footer.key, path, path.stat().st_size, sha256_of(path))
+
+    def commit(self, path: Path, footer: Footer) -> None:
+        pass
 
 
 def send_forever(log: SegmentLog, sender: int) -> None:

@@ -24,7 +24,7 @@ from services.archive.ports import (
     StoreOutOfRoom,
     StoreUnavailable,
 )
-from services.packs.durable import sync_directory
+from services.common.durable import sync_directory
 
 PART_SUFFIX = ".part"
 

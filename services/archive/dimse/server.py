@@ -26,6 +26,7 @@ from services.archive.dimse.connection import (
     Network,
 )
 from services.archive.dimse.storage import Storage, StoreRequest
+from services.common.listening import cannot_listen
 from services.packs.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 logger = logging.getLogger(__name__)
@@ -85,6 +86,20 @@ class DimseServer:
     def start(self) -> None:
         """Listen. Raises `OSError` if the port is taken."""
         _configure_pynetdicom()
+        try:
+            server = self._make_server()
+        except OSError as error:
+            raise cannot_listen(self._listener.host, self._listener.port, error) from error
+        server.limits, server.allowed = self._listener.limits, self._listener.networks
+        server.refused = self._refused
+        self._server = server
+        self._thread = threading.Thread(
+            target=server.serve_forever, args=(0.1,), name="dimse-accept", daemon=True
+        )
+        self._thread.start()
+        logger.info("DIMSE listens on %s:%d as %s", self._listener.host, self.port, self._listener.ae_title)
+
+    def _make_server(self) -> BoundedServer:
         made = self._application_entity().make_server(
             (self._listener.host, self._listener.port),
             evt_handlers=[
@@ -99,15 +114,7 @@ class DimseServer:
             server_class=BoundedServer,
             request_handler=BoundedHandler,
         )
-        server = cast("BoundedServer", made)
-        server.limits, server.allowed = self._listener.limits, self._listener.networks
-        server.refused = self._refused
-        self._server = server
-        self._thread = threading.Thread(
-            target=server.serve_forever, args=(0.1,), name="dimse-accept", daemon=True
-        )
-        self._thread.start()
-        logger.info("DIMSE listens on %s:%d as %s", self._listener.host, self.port, self._listener.ae_title)
+        return cast("BoundedServer", made)
 
     def stop(self) -> None:
         """Stop listening and abort what is under way: a sender repeats what was not acknowledged."""
@@ -143,11 +150,25 @@ class DimseServer:
         called = _called_ae(event.assoc)
         if called != self._listener.ae_title:
             # PS3.8 9.3.4: rejected-permanent, called-AE-title-not-recognized.
-            reason, why = "called_ae", f"it called {called!r}, this is {self._listener.ae_title!r}"
+            reason, why = (
+                "called_ae",
+                (
+                    f"it called {called!r}, this is {self._listener.ae_title!r}; "
+                    "correct the called AE title at the device"
+                ),
+            )
         elif self._listener.calling_aes and requestor.ae_title not in self._listener.calling_aes:
-            reason, why = "calling_ae", "its calling AE title is not on the list"
+            reason, why = (
+                "calling_ae",
+                (
+                    "its calling AE title is not on the list; add the device to the branch's `calling` in the stack file"
+                ),
+            )
         else:
-            reason, why = "limit", f"{self._listener.limits.associations} associations are open"
+            reason, why = (
+                "limit",
+                f"{self._listener.limits.associations} associations are open; it may try again",
+            )
         logger.warning("association of %r at %s rejected: %s", requestor.ae_title, requestor.address, why)
         self._refused(reason)
 

@@ -25,6 +25,9 @@ from services.packs.instance import (
     InstanceError,
     InvalidUid,
     Limits,
+    MissingIdentity,
+    OverLimits,
+    TruncatedDataSet,
     check_uid,
     scan_data_set,
 )
@@ -44,14 +47,19 @@ class CommandMismatch(InstanceError):
     """The data set is of another SOP class or instance than its C-STORE command says."""
 
 
-# The first kind that fits an error decides, so the particular come before the general.
-_STATUS: dict[type[Exception], int] = {
-    InvalidUid: INVALID_INSTANCE,
-    CommandMismatch: DOES_NOT_MATCH,
-    InstanceError: CANNOT_UNDERSTAND,
-    OutOfRoom: OUT_OF_RESOURCES,
-    LogError: PROCESSING_FAILURE,
+# Status and what the sender can do. The first kind that fits decides: the particular before the general.
+_REFUSALS: dict[type[Exception], tuple[int, str]] = {
+    InvalidUid: (INVALID_INSTANCE, "Correct the UID"),
+    CommandMismatch: (DOES_NOT_MATCH, "Mend the sender"),
+    MissingIdentity: (CANNOT_UNDERSTAND, "Complete it"),
+    TruncatedDataSet: (CANNOT_UNDERSTAND, "Send it again whole"),
+    OverLimits: (CANNOT_UNDERSTAND, "Not for this archive"),
+    InstanceError: (CANNOT_UNDERSTAND, "Repair it"),
+    # A log's own message names paths, which are not the peer's business.
+    OutOfRoom: (OUT_OF_RESOURCES, "Not stored: the archive's disk is full. Keep it, send it later"),
+    LogError: (PROCESSING_FAILURE, "Not stored: the archive's disk fails or it stops. Send it later"),
 }
+_COMMENT_CHARACTERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,7 @@ class StoreRequest:
 
 @dataclass(frozen=True, slots=True)
 class StoreAnswer:
-    """Status of PS3.4 table B.2-1 (or PS3.7 annex C) and why, for Error Comment (0000,0902)."""
+    """Status of PS3.4 table B.2-1 (or PS3.7 annex C); what to do and why, for Error Comment (0000,0902)."""
 
     status: int
     comment: str = ""
@@ -138,13 +146,13 @@ class Storage:
         )
         instance = scan_data_set(request.data_set, request.transfer_syntax, len(head), self._limits)
         if instance.sop_instance_uid != request.sop_instance_uid:
-            raise CommandMismatch("SOP Instance UID is not the command's")
+            raise CommandMismatch("its SOP Instance UID is not the command's")
         if instance.sop_class_uid != request.sop_class_uid:
-            raise CommandMismatch("SOP Class UID is not the command's")
+            raise CommandMismatch("its SOP Class UID is not the command's")
         return head, instance
 
     def _refuse(self, request: StoreRequest, error: InstanceError | LogError) -> StoreAnswer:
-        status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
+        status, action = next(known for kind, known in _REFUSALS.items() if isinstance(error, kind))
         logger.warning(
             "C-STORE from %s refused with 0x%04X: %s (instance %.66r)",
             request.calling_ae,
@@ -154,7 +162,10 @@ class Storage:
         )
         if self._observer is not None:
             self._observer.instance_refused(status)
-        # A log's message names paths, which are not the peer's business.
-        comment = "Not stored, send it again later" if isinstance(error, LogError) else str(error)
-        # Error Comment (0000,0902) is LO: 64 characters, no backslash.
-        return StoreAnswer(status, comment.encode("ascii", "replace").decode().replace("\\", "/")[:64])
+        return StoreAnswer(status, _comment(action if isinstance(error, LogError) else f"{action}: {error}"))
+
+
+def _comment(text: str) -> str:
+    """`text` as Error Comment (0000,0902): LO, so at most 64 characters and no backslash. Its end goes first."""
+    plain = text.encode("ascii", "replace").decode().replace("\\", "/")
+    return plain if len(plain) <= _COMMENT_CHARACTERS else plain[: _COMMENT_CHARACTERS - 3] + "..."

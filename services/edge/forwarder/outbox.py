@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.common.clock import Clock, rfc3339
+from services.common.durable import replace_file, sync_directory
 from services.edge.errors import PackRefused
-from services.packs.durable import sync_directory
 
 _PACK = re.compile(r"([0-9a-f]{64})\.pack")
 
@@ -95,12 +95,8 @@ class Outbox:
             "detail": refusal.detail,
             "problem": refusal.problem,
         }
-        part = self.quarantine / f"{pack_id}.json.part"
-        with part.open("w", encoding="utf-8") as file:
-            json.dump(reason, file, indent=1, ensure_ascii=False, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self.quarantine / f"{pack_id}.json")
+        text = json.dumps(reason, indent=1, ensure_ascii=False, sort_keys=True)
+        replace_file(self.quarantine / f"{pack_id}.json", text.encode("utf-8"), 0o644)
         link, place = self.directory / f"{pack_id}.pack", self.quarantine / f"{pack_id}.pack"
         if place.exists():  # refused before and put back by hand
             link.unlink(missing_ok=True)

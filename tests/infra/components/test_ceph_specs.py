@@ -12,7 +12,7 @@ from infra.components.ceph_specs import (
     object_store_spec,
     pool_spec,
     upkeep_commands,
-    upkeep_spec,
+    upkeep_specs,
 )
 from infra.config.region import RegionConfig, load_region
 from infra.config.sections import ErasureCodedPool, ReplicatedPool
@@ -135,8 +135,18 @@ def test_only_the_listed_health_checks_are_muted_each_with_its_reason() -> None:
     muted = region.object_store.muted_health_checks
     commands = [command for command in upkeep_commands(region.object_store) if "mute" in command]
     assert commands == [f"ceph health mute {check.code} --sticky" for check in muted]
-    annotations = upkeep_spec(region, "ceph", "Never")["metadata"]["annotations"]
-    assert sorted(annotations.values()) == sorted(check.reason for check in muted)
+    for document in upkeep_specs(region, "ceph", "Never"):
+        annotations = document["metadata"]["annotations"]
+        assert sorted(annotations.values()) == sorted(check.reason for check in muted)
+
+
+def test_ceph_counts_as_ready_only_after_its_first_upkeep_and_the_upkeep_repeats() -> None:
+    first, again = upkeep_specs(load_region("local"), "ceph", "Never")
+    assert (first["kind"], again["kind"]) == ("Job", "CronJob")
+    script = first["spec"]["template"]["spec"]["containers"][0]["command"][-1]
+    assert "until ceph health | grep -q ^HEALTH_OK" in script
+    repeated = again["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["command"][-1]
+    assert script.startswith(repeated)
 
 
 def test_production_mutes_nothing_and_needs_no_upkeep() -> None:

@@ -114,6 +114,7 @@ def test_every_fault_of_a_file_is_reported_at_once() -> None:
 RULES: list[tuple[str, str, Change]] = [
     ("overlapping networks", "networks overlap", lambda r: r["network"].update(pods="10.90.0.0/16")),
     ("two hosts of one name", "host names used twice", lambda r: second_branch(r, site="dc1")),
+    ("a site of the data centre's name", "Rename the site", lambda r: second_branch(r, site="centre")),
     ("two hosts of one address", "addresses used twice", lambda r: second_branch(r, address="10.90.0.21")),
     ("two LANs on this machine alike", "networks overlap", lambda r: second_branch(r, lan="10.91.1.0/30")),
     (

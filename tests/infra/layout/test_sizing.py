@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from infra.layout.sizing import (
     SizingError,
     branch_cache_bytes,
+    branch_metrics_bytes,
     check_retention_fits,
     format_bytes,
     osd_memory_bytes,
@@ -57,6 +58,12 @@ def test_a_retention_is_taken_only_if_every_day_of_it_fits(disks: list[str], dai
 @given(st.lists(sizes, min_size=1, max_size=4))
 def test_a_branch_never_gives_all_of_its_disks_to_images(disks: list[str]) -> None:
     assert 0 < branch_cache_bytes(disks) < sum(map(size_bytes, disks))
+
+
+@given(st.lists(sizes, min_size=1, max_size=4))
+def test_metrics_of_a_branch_take_a_small_part_of_what_images_leave(disks: list[str]) -> None:
+    reserve = sum(map(size_bytes, disks)) - branch_cache_bytes(disks)
+    assert 0 < branch_metrics_bytes(disks) <= reserve / 4
 
 
 @given(sizes, st.integers(1, 48))

@@ -67,7 +67,8 @@ class Harness:
         """Seal and commit all that waits."""
         while self.archive.sealer.unsealed_bytes or self.archive.sealer.uncommitted_packs:
             self.archive.sealer.seal_due()
-            self.archive.sealer.commit_next()
+            self.archive.sealer.handover.store_next()
+            self.archive.sealer.handover.commit_next()
 
     def stow(self, *files: bytes, path: str = "/dicom-web/studies", **claims: Any) -> httpx.Response:
         """POST these files as one request."""

@@ -1,4 +1,4 @@
-"""Rules of committing: object, then rows, then link; and the way back from packs to an index."""
+"""Rules of committing: object, then link, then rows; and the way back from packs to an index."""
 
 import os
 from pathlib import Path
@@ -44,6 +44,7 @@ class Branch:
         path = self.root / "sealed.pack"
         path.write_bytes(body)
         try:
+            self.sink.store(path, footer)
             self.sink.commit(path, footer)
         finally:
             path.unlink()
@@ -75,23 +76,39 @@ def test_a_committed_pack_is_an_object_rows_and_a_link_to_the_same_bytes(tmp_pat
     assert link.samefile(tmp_path / footer.key)
 
 
-def test_without_the_index_there_is_an_object_but_no_link_and_no_success(tmp_path: Path) -> None:
+def test_without_the_index_a_pack_is_stored_and_offered_to_the_forwarder_but_not_committed(
+    tmp_path: Path,
+) -> None:
     branch = Branch(tmp_path)
     away: Any = Away(IndexUnavailable("away"))
     branch.sink = ArchiveSink(branch.store, away, branch.metrics, outbox=branch.outbox)
     with pytest.raises(IndexUnavailable):
         branch.commit(synthetic("1.1"))
-    assert len(list(branch.store.list("packs/"))) == 1
-    assert branch.links() == []
+    [key] = branch.store.list("packs/")
+    assert branch.links() == [Path(key).name]
 
 
-def test_without_the_store_there_is_no_row(tmp_path: Path) -> None:
+def test_without_the_store_there_is_neither_link_nor_row(tmp_path: Path) -> None:
     branch = Branch(tmp_path)
     away: Any = Away(StoreUnavailable("away"))
     branch.sink = ArchiveSink(away, branch.index, branch.metrics, outbox=branch.outbox)
     with pytest.raises(StoreAway):
         branch.commit(synthetic("1.1"))
     assert branch.index.find(Query(Level.STUDY, None)) == []
+    assert branch.links() == []
+
+
+def test_a_pack_whose_receipts_came_before_its_rows_is_not_offered_again(tmp_path: Path) -> None:
+    branch = Branch(tmp_path)
+    footer = branch.commit(synthetic("1.1"))
+    (tmp_path / "outbox" / f"{footer.pack_id}.pack").unlink()
+    receipts = tmp_path / "receipts" / footer.pack_id[:2] / f"{footer.pack_id}.jws"
+    receipts.parent.mkdir(parents=True)
+    receipts.write_text("receipt\n")
+    again = Branch(tmp_path)
+    assert again.commit(synthetic("1.1")).pack_id == footer.pack_id
+    assert again.links() == []
+    assert len(again.index.find(Query(Level.INSTANCE, None))) == 1
 
 
 def test_committing_again_after_a_crash_at_any_step_completes(tmp_path: Path) -> None:
@@ -127,7 +144,7 @@ def test_after_a_rebuild_the_version_that_was_sealed_first_is_still_the_first(tm
         sealed[footer.pack_id] = footer
         path = tmp_path / "p"
         path.write_bytes(body)
-        ArchiveSink(store, MemoryIndex(), metrics).commit(path, footer)
+        ArchiveSink(store, MemoryIndex(), metrics).store(path, footer)
     index = MemoryIndex()
     enter_missing(store, index, ArchiveSink(store, index, metrics))
     first = min(sealed.values(), key=lambda footer: (footer.sealed_at, footer.key))

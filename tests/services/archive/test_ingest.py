@@ -179,6 +179,19 @@ def test_a_body_without_length_or_too_long_is_refused_unread(harness: Harness) -
     assert harness.internal.put(path, content=stream(), headers=too_long).status_code == 413
 
 
+@pytest.mark.parametrize("missing", [1, 200])
+def test_a_body_shorter_than_announced_blames_the_line_and_not_the_pack(
+    harness: Harness, missing: int
+) -> None:
+    footer, body = pack(synthetic("1.1"))
+    answer = send(harness, footer.pack_id, body[:-missing], content_length=str(len(body)))
+    assert answer.status_code == 503
+    assert answer.json()["detail"] == f"{len(body)} bytes were announced, {len(body) - missing} came."
+    assert answer.json()["action"]
+    assert answer.headers["retry-after"]
+    assert list(harness.store.list("packs/")) == []
+
+
 def test_conflicting_instances_are_kept_and_signed_for(harness: Harness) -> None:
     for content in (synthetic("1.1"), synthetic("1.1", pixels=bytes(32))):
         footer, body = pack(content)

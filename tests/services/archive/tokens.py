@@ -29,7 +29,7 @@ class Issuer:
             "scope": "dicomweb:read dicomweb:store",
         } | changes  # fmt: skip
         kept = {name: value for name, value in claims.items() if value is not None}
-        return jwt.encode({"alg": "EdDSA", "kid": self._kid}, kept, self._key, algorithms=["EdDSA"])
+        return jwt.encode({"alg": "Ed25519", "kid": self._kid}, kept, self._key, algorithms=["Ed25519"])
 
     def bearer(self, **changes: Any) -> dict[str, str]:
         """The Authorization header of such a token."""

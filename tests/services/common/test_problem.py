@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
@@ -43,6 +43,15 @@ def test_every_error_becomes_a_problem_document_with_its_status() -> None:
         }  # fmt: skip
         assert ("retry-after" in answer.headers) is (kind.retry_after is not None)
     assert application(Unauthenticated("x")).get("/").headers["www-authenticate"].startswith("Bearer")
+
+
+def test_a_body_that_breaks_off_is_told_as_a_matter_of_the_line() -> None:
+    answer = application(ClientDisconnect()).get("/")
+    assert answer.status_code == 408
+    assert (answer.json()["type"], answer.json()["action"]) == (
+        "urn:pacs:problem:client-gone",
+        "Send it again.",
+    )
 
 
 def test_an_unexpected_error_tells_a_client_nothing_of_its_inside() -> None:

@@ -96,7 +96,7 @@ def test_a_receipt_is_believed_and_says_what_was_signed() -> None:
 
 def test_a_receipt_is_the_jws_that_the_contract_describes() -> None:
     head, payload, _ = SIGNER.sign(RECEIPT).split(".")
-    assert json.loads(base64.urlsafe_b64decode(head + "==")) == {"alg": "EdDSA", "kid": SIGNER.key_id}
+    assert json.loads(base64.urlsafe_b64decode(head + "==")) == {"alg": "Ed25519", "kid": SIGNER.key_id}
     assert json.loads(base64.urlsafe_b64decode(payload + "=="))["v"] == 1
 
 
@@ -125,7 +125,7 @@ def forged(payload: dict[str, object], header: dict[str, str], key: object) -> s
 def test_a_receipt_that_borrows_the_key_id_does_not_count() -> None:
     other = ReceiptSigner(Ed25519PrivateKey.generate())
     payload = {"v": 1, **{name: getattr(RECEIPT, name) for name in RECEIPT.__slots__}}
-    token = forged(payload, {"alg": "EdDSA", "kid": SIGNER.key_id}, other._key)
+    token = forged(payload, {"alg": "Ed25519", "kid": SIGNER.key_id}, other._key)
     with pytest.raises(ReceiptInvalid):
         verifier().verify(token, epoch=4)
 
@@ -137,6 +137,14 @@ def test_the_public_key_used_as_a_mac_secret_does_not_count() -> None:
         verifier().verify(token, epoch=4)
 
 
+@pytest.mark.filterwarnings("ignore:EdDSA is deprecated")
+def test_the_name_that_also_means_another_curve_is_refused() -> None:
+    payload = {"v": 1, **{name: getattr(RECEIPT, name) for name in RECEIPT.__slots__}}
+    token = forged(payload, {"alg": "EdDSA", "kid": SIGNER.key_id}, SIGNER._key)
+    with pytest.raises(ReceiptInvalid):
+        verifier().verify(token, epoch=4)
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"v": 2}, {"epoch": "4"}, {"epoch": True}, {"digest": "a"}, {"sop_instance_uid": "../x"}, {"more": 1},
@@ -144,7 +152,7 @@ def test_the_public_key_used_as_a_mac_secret_does_not_count() -> None:
 )  # fmt: skip
 def test_a_signed_payload_of_another_form_is_refused(changes: dict[str, object]) -> None:
     payload = {"v": 1, **{name: getattr(RECEIPT, name) for name in RECEIPT.__slots__}, **changes}
-    token = forged(payload, {"alg": "EdDSA", "kid": SIGNER.key_id}, SIGNER._key)
+    token = forged(payload, {"alg": "Ed25519", "kid": SIGNER.key_id}, SIGNER._key)
     with pytest.raises(ReceiptInvalid):
         verifier().verify(token, epoch=4)
 

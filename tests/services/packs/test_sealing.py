@@ -13,6 +13,7 @@ from threading import Event
 
 import pytest
 
+from services.common.errors import Unavailable
 from services.packs.instance import scan
 from services.packs.pack import Footer, verify
 from services.packs.sealing import Sealer, SealingRules
@@ -39,14 +40,24 @@ class HandClock:
 class Shelf:
     """A sink that keeps what it was given, and refuses while it is told to."""
 
+    stored: list[Footer] = field(default_factory=list)
     footers: list[Footer] = field(default_factory=list)
     refuse: set[str] = field(default_factory=set)
     down: bool = False
+    index_down: bool = False
+
+    def store(self, path: Path, footer: Footer) -> None:
+        assert verify(path) == footer
+        if footer.study_uid in self.refuse:
+            raise ConnectionError("the store does not like it")
+        if self.down:
+            raise Unavailable("the store does not answer")
+        self.stored.append(footer)
 
     def commit(self, path: Path, footer: Footer) -> None:
-        assert verify(path) == footer
-        if self.down or footer.study_uid in self.refuse:
-            raise ConnectionError("the store does not answer")
+        assert footer in self.stored
+        if self.index_down:
+            raise Unavailable("the index does not answer")
         self.footers.append(footer)
 
     def uids(self) -> list[str]:
@@ -74,8 +85,9 @@ class Bench:
         return self.log.append(header, body).result(10)
 
     def commit_all(self) -> None:
-        while (again := self.sealer.commit_next()) is not None and again <= self.clock.seconds:
-            pass
+        for step in (self.sealer.handover.store_next, self.sealer.handover.commit_next):
+            while (again := step()) is not None and again <= self.clock.seconds:
+                pass
 
     def seal_after(self, seconds: float) -> int:
         self.clock.seconds += seconds
@@ -189,7 +201,7 @@ def test_a_sink_that_fails_is_tried_again_with_growing_pauses_and_loses_nothing(
         b.seal_after(2)
         pauses = []
         for _ in range(4):
-            again = b.sealer.commit_next()
+            again = b.sealer.handover.store_next()
             assert again is not None
             pauses.append(again - b.clock.seconds)
             b.clock.seconds = again
@@ -205,10 +217,82 @@ def test_a_pack_that_the_sink_cannot_take_does_not_hold_up_the_others(tmp_path: 
         b.receive("2.1", study=OTHER)
         b.seal_after(2)
         for _ in range(3):
-            again = b.sealer.commit_next()
+            again = b.sealer.handover.store_next()
             b.clock.seconds = again or b.clock.seconds
+        b.commit_all()
         assert [footer.study_uid for footer in b.shelf.footers] == [OTHER]
         assert b.sealer.uncommitted_packs == 1
+
+
+def test_while_the_index_is_away_packs_are_stored_at_once_and_committed_later_in_their_order(
+    tmp_path: Path,
+) -> None:
+    with bench(tmp_path, shelf=Shelf(index_down=True)) as b:
+        for number in range(1, 4):
+            b.receive("1.1", pixels=bytes([number]) * 48)
+            b.seal_after(2)
+            b.commit_all()
+            assert len(b.shelf.stored) == number
+        assert b.shelf.footers == []
+        assert b.sealer.uncommitted_packs == 3
+        b.shelf.index_down = False
+        b.clock.seconds += 60
+        b.commit_all()
+        # The first version of an instance is still the first one.
+        assert b.shelf.footers == b.shelf.stored
+        assert list((tmp_path / "sealing").iterdir()) == []
+
+
+def test_packs_that_wait_for_the_index_are_committed_after_a_restart(tmp_path: Path) -> None:
+    with bench(tmp_path, shelf=Shelf(index_down=True)) as b:
+        b.receive("1.1")
+        b.seal_after(2)
+        b.commit_all()
+    shelf = Shelf()
+    with bench(tmp_path, shelf=shelf) as b:
+        b.commit_all()
+        assert b.seal_after(2) == 0
+    assert shelf.uids() == ["1.1"]
+
+
+def test_a_release_that_the_disk_does_not_take_is_repeated_and_makes_no_second_pack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bench(tmp_path) as b:
+        b.receive("1.1")
+        b.receive("2.1", study=OTHER)
+        b.sealer.association_ended("a1")
+        with monkeypatch.context() as patched:
+            patched.setattr(b.log, "release", lambda _: no_space(0))
+            b.seal_after(2)
+        assert b.log.live_records == 2
+        b.seal_after(60)
+        b.commit_all()
+        assert b.log.live_records == 0
+        assert sorted(b.shelf.uids()) == ["1.1", "2.1"]
+
+
+def test_a_release_that_a_crash_left_out_is_made_up_for_even_when_the_disk_is_full_at_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(_: object) -> None:
+        raise PowerCut
+
+    with bench(tmp_path) as b:
+        b.receive("1.1")
+        monkeypatch.setattr(b.log, "release", cut)
+        with pytest.raises(PowerCut):
+            b.seal_after(2)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", no_space)
+        patched.setattr(SegmentLog, "release", lambda *_: no_space(0))
+        with bench(tmp_path) as b:
+            assert b.sealer.uncommitted_packs == 1
+            b.seal_after(2)
+    with bench(tmp_path) as b:
+        b.seal_after(2)
+        b.commit_all()
+        assert (b.shelf.uids(), b.log.live_records) == (["1.1"], 0)
 
 
 def test_records_that_were_not_sealed_are_sealed_after_a_restart(tmp_path: Path) -> None:
@@ -240,7 +324,7 @@ class PowerCut(BaseException):
     """The process ends here."""
 
 
-@pytest.mark.parametrize("step", ["fsync", "rename", "release", "delete", "commit", "unlink"])
+@pytest.mark.parametrize("step", ["fsync", "rename", "release", "delete", "store", "commit", "unlink"])
 def test_a_crash_at_any_step_neither_loses_nor_doubles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -259,8 +343,8 @@ def test_a_crash_at_any_step_neither_loses_nor_doubles(
                 patched.setattr(Path, "rename", cut)
             elif step == "release":
                 patched.setattr(b.log, "release", cut)
-            elif step == "commit":
-                patched.setattr(shelf, "commit", cut)
+            elif step in ("store", "commit"):
+                patched.setattr(shelf, step, cut)
             else:
                 suffix = ".seg" if step == "delete" else ".pack"
                 real = Path.unlink
@@ -273,7 +357,8 @@ def test_a_crash_at_any_step_neither_loses_nor_doubles(
                 patched.setattr(Path, "unlink", unlink)
             with pytest.raises(PowerCut):
                 b.seal_after(2)
-                b.sealer.commit_next()
+                b.sealer.handover.store_next()
+                b.sealer.handover.commit_next()
     with bench(tmp_path, shelf=shelf) as b:
         b.seal_after(2)
         b.commit_all()
@@ -296,6 +381,7 @@ def test_a_full_disk_while_sealing_keeps_the_records_until_there_is_room(
         with monkeypatch.context() as patched:
             patched.setattr(os, "fsync", no_space)
             assert b.seal_after(2) == 0
+        assert list((tmp_path / "sealing").iterdir()) == [], "half a pack takes room that is needed"
         assert b.log.live_records == 1
         assert b.sealer.unsealed_bytes > 0
         assert b.seal_after(60) == 1

@@ -76,7 +76,7 @@ def _list(region: RegionConfig, layout: Layout) -> list[Line]:
 
 
 def _push(region: RegionConfig, layout: Layout) -> list[Line]:
-    from infra.supplies import in_registry, needed_images  # noqa: PLC0415
+    from infra.supplies import in_registry  # noqa: PLC0415
 
     source = region.images
     if source.source != "registry":
@@ -90,7 +90,7 @@ def _push(region: RegionConfig, layout: Layout) -> list[Line]:
     lines = []
     with alone(layout), console.progress() as progress, Registry(source.registry, credentials) as registry:
         digests = dict(pushed_images.read(layout.state))
-        for name, archive in _made(needed_images(region), progress).items():
+        for name, archive in _made(region, progress).items():
             reference = in_registry(source.registry, archive.reference)
             item = f"image {name}"
 
@@ -108,12 +108,14 @@ def _push(region: RegionConfig, layout: Layout) -> list[Line]:
     return lines
 
 
-def _made(names: list[str], progress: Progress) -> dict[str, images.Archive]:
-    """The archives, made where the cache has none."""
+def _made(region: RegionConfig, progress: Progress) -> dict[str, images.Archive]:
+    """The region's archives, made where the cache has none."""
+    from infra.supplies import needed_images, needed_tools  # noqa: PLC0415
+
     debian.install(debian.listed("up"), progress)
-    install.ensure(None, progress)
+    install.ensure(needed_tools(region), progress)
     manifests.ensure(progress)
-    return images.ensure(names, progress)
+    return images.ensure(needed_images(region), progress)
 
 
 def read_credentials(source: RegistryImages, secrets: Path) -> Credentials | None:

@@ -157,7 +157,7 @@ def test_the_command_records_digests_and_the_program_names_images_by_them(
     monkeypatch.setenv("PACS_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setattr(region_module, "STACKS", _stacks(tmp_path, trusted.name))
     archives = {name: image(tmp_path, name, name.encode()) for name in ("services", "ceph")}
-    monkeypatch.setattr(command, "_made", lambda _names, _progress: archives)
+    monkeypatch.setattr(command, "_made", lambda _region, _progress: archives)
     assert main.main(["images", "push", "--stack", "site"]) == ExitCode.USAGE
     assert "registry.env does not exist" in "".join(capsys.readouterr().err.split("\n"))
     secrets = tmp_path / "state/site/secrets"

@@ -143,6 +143,7 @@ def test_a_worker_is_not_told_the_certificate_key(fresh: dict[str, dict[str, Any
 def test_the_founder_lets_pods_onto_its_node_and_encrypts_secrets(fresh: dict[str, dict[str, Any]]) -> None:
     init, cluster, *_ = yaml.safe_load_all(fresh["dc1"]["kubeadm"])
     assert init["nodeRegistration"]["taints"] == []
+    assert [token["ttl"] for token in init["bootstrapTokens"]] == ["1m0s"]
     assert cluster["controlPlaneEndpoint"] == "api.test:6443"
     arguments = {argument["name"]: argument["value"] for argument in cluster["apiServer"]["extraArgs"]}
     assert arguments["encryption-provider-config"] == "/etc/kubernetes/pacs/encryption.yaml"

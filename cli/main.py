@@ -36,6 +36,7 @@ VERBS = {
     "load": Verb("cli.load", "load"),
     "test": Verb("cli.test", "test"),
     "down": Verb("cli.down", "down"),
+    "images": Verb("cli.images", "show_or_push"),
     "env": Verb("cli.env", "env"),
     "lock": Verb("cli.lock", "lock"),
 }

@@ -67,12 +67,13 @@ def up(stack: Stack = "local", as_json: Json = False) -> None:
 
 def prepare(region: RegionConfig, progress: Progress) -> install.Toolset:
     """Packages, tools, manifests and images: what must be on this machine before Pulumi begins."""
+    from infra.supplies import needed_images, needed_tools  # noqa: PLC0415
+
     debian.install(debian.listed("up"), progress)
-    tools = install.ensure(None, progress)
+    tools = install.ensure(needed_tools(region), progress)
     manifests.ensure(progress)
     install.drop_build_cache()
     if region.images.source == "directory":
-        from infra.supplies import needed_images  # noqa: PLC0415
         from toolchain import images  # noqa: PLC0415
 
         images.ensure(needed_images(region), progress)

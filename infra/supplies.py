@@ -99,6 +99,13 @@ def needed_images(region: RegionConfig) -> list[str]:
     return [name for name in (*our_images(region), *_KUBERNETES_IMAGES) if name not in unneeded]
 
 
+def needed_tools(region: RegionConfig) -> list[str]:
+    """The tool groups that the region's programs and images are made of."""
+    from toolchain.versions import versions  # noqa: PLC0415
+
+    return [*versions().usual, *(["flannel"] if region.network.cni == "flannel" else [])]
+
+
 def in_registry(registry: str, reference: str) -> str:
     """Where an image lies in the site's registry: one repository a name, whatever built it."""
     return f"{registry}/{reference.rpartition('/')[2]}"

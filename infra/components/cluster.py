@@ -45,7 +45,11 @@ class Cluster(pulumi.ComponentResource):
             AnsiblePlayArgs(
                 playbook=PLAYBOOK,
                 hosts=[_inventory(args.hosts[node.name], node) for node in region.datacenter.nodes],
-                variables=node_variables(region, supplies) | network_variables(region, supplies),
+                variables={
+                    **node_variables(region, supplies),
+                    **network_variables(region, supplies),
+                    "ceph_device_encrypted": region.object_store.encrypt_devices,
+                },
                 role_digest=role_digest(PLAYBOOK),
                 state_dir=supplies.state_dir,
             ),

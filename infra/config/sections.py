@@ -82,7 +82,7 @@ class Kubernetes(Section):
 
     version: str = Field(pattern=r"^1\.[0-9]+\.[0-9]+$")
     control_plane_endpoint: Fqdn
-    """The API server's name from the first init on; nodes resolve it to every control plane (ADR-0010)."""
+    """The API server's name from the first init on; nodes resolve it to every control plane (ADR-0011)."""
     allow_cgroup_v1: bool = False
     """Let kubelet run on a cgroup v1 kernel and kubeadm pass its SystemVerification check."""
     restrict_oom_score: bool = False

@@ -44,6 +44,10 @@ def unwire(spec: HostSpec) -> None:
         run("ip", *place, "link", "delete", outer, check=False)
     if namespace(spec.name) in namespaces():
         run("ip", "netns", "delete", namespace(spec.name))
+    for link in spec.links:
+        ports = Path(f"/sys/class/net/{link.network}/brif")
+        if ports.is_dir() and not any(ports.iterdir()):
+            run("ip", "link", "delete", link.network)
     if not any(name.startswith("pacs-") and name != INTERNET for name in namespaces()):
         run("ip", "link", "delete", BRIDGE, check=False)
         if INTERNET in namespaces():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -21,6 +22,15 @@ INVITATION = (
     "kubeadm join api.test:6443 --token abcdef.0123456789abcdef --discovery-token-ca-cert-hash sha256:aa11 "
 )
 
+ADMIN = {
+    "clusters": [
+        {"name": "kubernetes", "cluster": {"certificate-authority-data": "Y2E=", "server": "https://api"}}
+    ],
+    "users": [
+        {"name": "kubernetes-admin", "user": {"client-certificate-data": "Y3J0", "client-key-data": "a2V5"}}
+    ],
+}
+
 SHOWN = {
     "leader": "{{ _kubernetes_node_leader }}",
     "founder": "{{ _kubernetes_node_is_founder }}",
@@ -31,6 +41,7 @@ SHOWN = {
     "join": "{{ lookup('ansible.builtin.template', template_directory + '/etc/kubernetes/join.yaml.j2') }}",
     "kubeadm": "{{ lookup('ansible.builtin.template', template_directory + '/etc/kubernetes/kubeadm.yaml.j2') }}",
     "flannel": "{{ lookup('ansible.builtin.template', template_directory + '/etc/kubernetes/flannel.yaml.j2') }}",
+    "kubeconfig": "{{ lookup('ansible.builtin.template', playbook_templates + '/kubeconfig.j2') }}",
     "cni": "{{ lookup('ansible.builtin.template', template_directory + '/etc/cni/10-pacs.conflist.j2') }}",
 }
 
@@ -49,6 +60,8 @@ def evaluate(folder: Path, members: set[str], **more: Any) -> dict[str, dict[str
     variables = {
         **yaml.safe_load((ROLE / "defaults/main.yml").read_text(encoding="utf-8")),
         "template_directory": str(ROLE / "templates"),
+        "playbook_templates": str(ROLE.parents[1] / "playbooks/templates"),
+        "__datacenter_kubeconfig": {"content": base64.b64encode(json.dumps(ADMIN).encode()).decode()},
         "kubernetes_node_version": "1.36.3",
         "kubernetes_node_etcd_version": "3.6.16-0",
         "kubernetes_node_coredns_version": "1.14.7",
@@ -143,6 +156,7 @@ def test_a_worker_is_not_told_the_certificate_key(fresh: dict[str, dict[str, Any
 def test_the_founder_lets_pods_onto_its_node_and_encrypts_secrets(fresh: dict[str, dict[str, Any]]) -> None:
     init, cluster, *_ = yaml.safe_load_all(fresh["dc1"]["kubeadm"])
     assert init["nodeRegistration"]["taints"] == []
+    assert [token["ttl"] for token in init["bootstrapTokens"]] == ["1m0s"]
     assert cluster["controlPlaneEndpoint"] == "api.test:6443"
     arguments = {argument["name"]: argument["value"] for argument in cluster["apiServer"]["extraArgs"]}
     assert arguments["encryption-provider-config"] == "/etc/kubernetes/pacs/encryption.yaml"
@@ -155,6 +169,17 @@ def test_pods_of_a_node_get_its_part_of_the_network_and_room_for_the_tunnel(
     assert bridge["ipam"]["ranges"] == [[{"subnet": "10.244.7.0/24"}]]
     assert bridge["mtu"] == 1450
     assert bridge["ipMasq"] is False  # flannel does, and knows the other nodes' pods
+
+
+def test_the_operators_way_in_has_a_context_for_each_control_plane(fresh: dict[str, dict[str, Any]]) -> None:
+    document = yaml.safe_load(fresh["dc1"]["kubeconfig"])
+    servers = {entry["name"]: entry["cluster"]["server"] for entry in document["clusters"]}
+    assert servers == {
+        "dc1": "https://10.0.0.11:6443", "dc2": "https://10.0.0.12:6443", "dc3": "https://10.0.0.13:6443",
+    }  # fmt: skip
+    assert {entry["context"]["cluster"] for entry in document["contexts"]} == set(servers)
+    assert document["current-context"] == "dc1"
+    assert document["users"][0]["user"] == ADMIN["users"][0]["user"]  # type: ignore[index]
 
 
 def test_flannel_asks_for_no_more_than_it_needs(fresh: dict[str, dict[str, Any]]) -> None:

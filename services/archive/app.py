@@ -119,6 +119,8 @@ class Archive:
 
     def start(self) -> None:
         """Start sealing, the DIMSE listener and the keeper of schema and index. Raises `OSError` for a taken port."""
+        if self._settings.store is StoreKind.FILESYSTEM:
+            FilesystemStore(self._settings.store_directory).remove_unfinished("packs")
         self.sealer.start()
         self.dimse.start()
         self._keeper.start()
@@ -151,6 +153,7 @@ class Archive:
             parts.clock,
             institution=settings.institution,
             site=settings.site,
+            guests=settings.outbox_directory is None,
             ended=self.sealer.association_ended,
         )
         web = DicomWeb(parts.index, Retrieval(parts.store, parts.index), storing)
@@ -218,7 +221,7 @@ class Archive:
         while not self._stop.is_set():
             try:
                 enter_missing(self.parts.store, self.parts.index, self.sink, self._stop)
-            except PacsError:
+            except Exception:  # whatever it was: packs without rows are looked for until they were
                 _log.warning("packs without rows cannot be looked for yet", exc_info=True)
                 self._stop.wait(_PAUSE)
             else:

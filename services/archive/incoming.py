@@ -3,6 +3,7 @@
 Nothing here was acknowledged, so all of it goes away with its request, or at the next start.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 
-from services.common.errors import NoRoom, TooLarge
+from services.common.errors import NoRoom, PacsError, TooLarge, Unavailable
 
 WRITE_BYTES = 1 << 20
 
@@ -27,13 +28,13 @@ class IncomingFile:
         self.length = 0
 
     def write(self, piece: bytes) -> None:
-        """Append; blocks on the disk. Raises `NoRoom`."""
+        """Append; blocks on the disk. Raises `NoRoom`, `Unavailable`."""
         view = memoryview(piece)
         try:
             while view:
                 view = view[os.write(self._descriptor, view) :]
         except OSError as error:
-            raise _no_room() from error
+            raise _not_taken(error) from error
         self._digest.update(piece)
         self.length += len(piece)
 
@@ -72,13 +73,22 @@ class Incoming:
         try:
             descriptor, name = tempfile.mkstemp(dir=self._directory, suffix=".incoming")
         except OSError as error:
-            raise _no_room() from error
+            raise _not_taken(error) from error
         path = Path(name)
         try:
             yield IncomingFile(path, descriptor)
         finally:
             os.close(descriptor)
             path.unlink(missing_ok=True)
+
+
+def _not_taken(error: OSError) -> PacsError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _no_room()
+    return Unavailable(
+        f"The spool's disk did not take this body ({error.strerror}); nothing of it was kept.",
+        action="Send it again later; the operator looks after the disk.",
+    )
 
 
 def _no_room() -> NoRoom:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -36,6 +37,9 @@ from services.enrolment.authority import CertificateAuthority
 from services.enrolment.errors import IdentityError
 from services.enrolment.identity import IdentityFiles
 
+AGAIN_SECONDS = 5.0
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Work:
@@ -47,11 +51,21 @@ class Work:
     def start(self) -> list[threading.Thread]:
         """Start all; daemon threads, for every one of them may be killed at any moment without loss."""
         threads = [
-            threading.Thread(target=body, name=name, daemon=True) for name, body in self.bodies.items()
+            threading.Thread(target=self._keep_running, args=(name, body), name=name, daemon=True)
+            for name, body in self.bodies.items()
         ]
         for thread in threads:
             thread.start()
         return threads
+
+    def _keep_running(self, name: str, body: Callable[[], None]) -> None:
+        """A body that fails (a full disk while it starts, for one) begins again after a pause, from its files."""
+        while not self.stop.is_set():
+            try:
+                body()
+            except Exception as error:
+                _log.error("thread failed and begins again", extra={"worker": name}, exc_info=error)
+                self.stop.wait(AGAIN_SECONDS)
 
 
 def build(
@@ -128,7 +142,7 @@ def _application(board: StatusBoard, work: Work, registry: CollectorRegistry) ->
 
     def dead_threads() -> str | None:
         dead = [thread.name for thread in threads if not thread.is_alive()]
-        return f"stopped: {', '.join(dead)}; the kubelet restarts this container" if dead else None
+        return f"stopped: {', '.join(dead)}; restart this service" if dead else None
 
     def metrics(_: Request) -> Response:
         board.look()  # ages are computed when someone looks

@@ -275,7 +275,10 @@ class SegmentLog:
                 segment.close()
             emptied = self._forget_if_empty(segment)
         if emptied:
-            segment.delete()
+            try:
+                segment.delete()
+            except OSError:  # this thread answers every sender: it must not end for a file too many
+                logger.exception("segment %s could not be removed", segment.path.name)
 
     def _recover(self) -> list[Record]:
         """What earlier processes left; a segment with nothing to seal is removed."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.common.clock import Clock
 from services.packs.gathering import SealingRules
+
+UNEXPECTED_PAUSE = 5.0
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -64,7 +68,11 @@ class Worker:
 
     def _run(self, step: Callable[[], float | None], has_work: Callable[[], bool]) -> None:
         while True:
-            again = step()
+            try:
+                again = step()
+            except Exception:  # a thread that ended would leave its work undone until the next start
+                logger.exception("a step failed unexpectedly and is tried again")
+                again = self._clock.monotonic() + UNEXPECTED_PAUSE
             with self._wake:
                 if self._stopping:
                     return

@@ -84,9 +84,9 @@ class FilesystemStore:
             if path.parent.exists():
                 sync_directory(path.parent)
 
-    def remove_unfinished(self) -> int:
-        """Remove what interrupted puts left behind; only at start, before the first put. How many."""
-        parts = list(self._root.rglob("*" + PART_SUFFIX))
+    def remove_unfinished(self, folder: str) -> int:
+        """Remove what interrupted puts left behind below `folder`; only at start, before the first put. How many."""
+        parts = list((self._root / folder).rglob("*" + PART_SUFFIX))
         for part in parts:
             part.unlink(missing_ok=True)
         return len(parts)

@@ -81,15 +81,22 @@ class StoreService:
         *,
         institution: str,
         site: str,
+        guests: bool,
         ended: Callable[[str], None],
     ) -> None:
+        """`guests`: whether other institutions' instances are taken; a branch may forward its own alone."""
         self._log, self._incoming, self._metrics, self._clock = log, incoming, metrics, clock
-        self._institution, self._site, self._ended = institution, site, ended
+        self._institution, self._site, self._guests, self._ended = institution, site, guests, ended
 
     def institution_for(self, access: Access) -> str:
         """Whose instances these will be: this site's, else the token's only institution. Raises `Forbidden`."""
         if access.may_store_for(self._institution):
             return self._institution
+        if not self._guests:
+            raise Forbidden(
+                f"This branch keeps instances of {self._institution} only, and the token is not of it.",
+                action="Store them at the centre, or at a branch of their own institution.",
+            )
         if access.institutions is not None and len(access.institutions) == 1:
             return next(iter(access.institutions))
         raise Forbidden(

@@ -28,13 +28,15 @@ _RECEIVE_BYTES = 256 << 10
 class ConnectionLimits:
     """`max_pdu` bytes are announced to peers and `largest_pdu` are read; `max_message` bound a message.
 
-    A peer that stays silent `idle_seconds` in the middle of a PDU is cut off.
+    A peer that stays silent `idle_seconds` in the middle of a PDU or before its association is cut off; between
+    messages it may rest longer, since a modality keeps its association open from one scan to the next.
     """
 
     max_pdu: int = 256 << 10
     largest_pdu: int = 1 << 20
     max_message: int = 2 << 30
     idle_seconds: float = 60.0
+    association_idle_seconds: float = 600.0
     associations: int = 64
     per_peer: int = 16
 

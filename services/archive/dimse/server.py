@@ -11,6 +11,7 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any, Protocol, cast
 from weakref import WeakKeyDictionary
 
@@ -25,7 +26,7 @@ from services.archive.dimse.connection import (
     ConnectionLimits,
     Network,
 )
-from services.archive.dimse.storage import Storage, StoreRequest
+from services.archive.dimse.storage import PROCESSING_FAILURE, Storage, StoreAnswer, StoreRequest
 from services.common.listening import cannot_listen
 from services.packs.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -134,7 +135,7 @@ class DimseServer:
         ae.require_calling_aet = list(self._listener.calling_aes)
         ae.maximum_pdu_size = limits.max_pdu
         ae.maximum_associations = limits.associations
-        ae.network_timeout = limits.idle_seconds
+        ae.network_timeout = limits.association_idle_seconds
         ae.acse_timeout = limits.idle_seconds
         ae.dimse_timeout = limits.idle_seconds
         return ae
@@ -186,13 +187,28 @@ class DimseServer:
             self._observer.association_ended()
 
     def _on_store(self, event: evt.Event) -> Dataset:
+        try:
+            answer = self._store(event)
+        except Exception:  # what pynetdicom would log of it may quote the data set
+            logger.exception("a C-STORE of %s failed unexpectedly", event.assoc.requestor.ae_title)
+            answer = StoreAnswer(PROCESSING_FAILURE, "Not stored: a fault of the archive. Send it later")
+        status = Dataset()
+        status.Status = answer.status
+        if answer.comment:
+            status.ErrorComment = answer.comment
+        return status
+
+    def _store(self, event: evt.Event) -> StoreAnswer:
         request: Any = event.request
         requestor = event.assoc.requestor
         with self._lock:
-            association = self._ids[event.assoc]
+            association = self._ids.get(event.assoc)
+        if association is None:
+            # The connection ended while the message waited: nobody hears a success, so nothing is kept.
+            return StoreAnswer(PROCESSING_FAILURE)
         # The encoded data set as it came, without a copy; released before pynetdicom drops its buffer.
-        with request.DataSet.getbuffer() as data_set:
-            answer = self._storage.store(
+        with (request.DataSet or BytesIO()).getbuffer() as data_set:
+            return self._storage.store(
                 StoreRequest(
                     sop_class_uid=str(request.AffectedSOPClassUID or ""),
                     sop_instance_uid=str(request.AffectedSOPInstanceUID or ""),
@@ -203,11 +219,6 @@ class DimseServer:
                     association=association,
                 )
             )
-        status = Dataset()
-        status.Status = answer.status
-        if answer.comment:
-            status.ErrorComment = answer.comment
-        return status
 
 
 def _called_ae(association: Association) -> str:

@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 
 from services.archive.commit import ArchiveSink
 from services.archive.errors import translate_store
-from services.archive.ports import Index, ObjectStore
+from services.archive.ports import Index, ObjectDamaged, ObjectMissing, ObjectStore, StoreUnavailable
+from services.common.errors import Unavailable
 from services.packs.pack import Footer, PackError, read_footer
 
 PREFIX = "packs/"
@@ -55,7 +56,7 @@ def enter_missing(
 def _sound_footer(store: ObjectStore, key: str, result: Rebuilt) -> Footer | None:
     try:
         footer, _ = stored_footer(store, key)
-    except PackError:
+    except (PackError, ObjectMissing, ObjectDamaged):
         result.damaged += 1
         _log.exception("stored object is not a sound pack", extra={"pack_id": PurePosixPath(key).stem})
         return None
@@ -66,7 +67,9 @@ def _enter(store: ObjectStore, sink: ArchiveSink, key: str, result: Rebuilt) -> 
     try:
         sink.enter_stored(*stored_footer(store, key))
         result.entered += 1
-    except PackError:
+    except (Unavailable, StoreUnavailable):
+        raise
+    except Exception:  # this pack's own trouble, whatever it is, must not keep the others out of the index
         result.damaged += 1
         _log.exception("stored pack cannot be entered", extra={"pack_id": PurePosixPath(key).stem})
 

@@ -38,7 +38,8 @@ class Projection:
         self._changes.put(pack_id)
 
     def run(self, stop: threading.Event) -> None:
-        """Project until `stop` is set."""
+        """Project until `stop` is set. Begun again after a failure, it compares everything again."""
+        self._complete = False
         while not stop.is_set():
             try:
                 self.step(wait_seconds=1.0)
@@ -104,8 +105,15 @@ class Projection:
         return list(changed)
 
 
-def _commitment(pack_id: str, receipts: Path) -> Commitment:
-    """What a stored receipt says; it was verified before it was stored, so it is only read here."""
-    payload = receipts.read_text(encoding="ascii").split("\n", 1)[0].split(".")[1]
-    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    return Commitment(pack_id, int(claims["epoch"]), datetime.fromisoformat(claims["committed_at"]))
+def _commitment(pack_id: str, receipts: Path) -> Commitment | None:
+    """What a stored receipt says; it was verified before it was stored, so it is only read here.
+
+    None where the file was damaged since: one bad file must not keep all other rows from being written.
+    """
+    try:
+        payload = receipts.read_text(encoding="ascii").split("\n", 1)[0].split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return Commitment(pack_id, int(claims["epoch"]), datetime.fromisoformat(claims["committed_at"]))
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        _log.error("stored receipts cannot be read", extra={"pack_id": pack_id}, exc_info=error)
+        return None

@@ -166,6 +166,25 @@ def test_a_damaged_object_is_reported_and_stops_nothing(tmp_path: Path) -> None:
     assert (result.packs, result.entered, result.damaged) == (3, 1, 2)
 
 
+def test_a_pack_that_the_index_cannot_take_keeps_no_other_pack_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    branch = Branch(tmp_path)
+    odd, good = branch.commit(synthetic("1.1")), branch.commit(synthetic("9.1", study="9", series="9.1"))
+    rebuilt = Branch(tmp_path)
+    commit = rebuilt.index.commit
+
+    def choosy(content: Any, receipts: Any) -> Any:
+        if content.pack.pack_id == odd.pack_id:
+            raise ValueError("a value that no column takes")
+        return commit(content, receipts)
+
+    monkeypatch.setattr(rebuilt.index, "commit", choosy)
+    result = enter_missing(rebuilt.store, rebuilt.index, rebuilt.sink)
+    assert (result.packs, result.entered, result.damaged) == (2, 1, 1)
+    assert [match.study_uid for match in rebuilt.index.find(Query(Level.STUDY, None))] == [good.study_uid]
+
+
 def test_the_outbox_is_rebuilt_from_packs_receipts_and_quarantine(tmp_path: Path) -> None:
     branch = Branch(tmp_path)
     waiting, received, refused = (branch.commit(synthetic(uid)) for uid in ("1.1", "1.2", "1.3"))

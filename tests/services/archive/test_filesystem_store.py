@@ -55,8 +55,12 @@ class TestFilesystemStore(ObjectStoreContract):
         put(store, CONTENT)
         (tmp_path / "store" / (KEY + ".0123.part")).write_bytes(b"half")
         assert list(store.list("")) == [KEY]
-        assert store.remove_unfinished() == 1
-        assert store.remove_unfinished() == 0
+        other = tmp_path / "store" / "spool" / "received.part"
+        other.parent.mkdir()
+        other.write_bytes(b"not the store's")
+        assert store.remove_unfinished(KEY.partition("/")[0]) == 1
+        assert store.remove_unfinished(KEY.partition("/")[0]) == 0
+        assert other.exists()
 
     def test_unfinished_is_no_name_for_an_object(self, store: FilesystemStore) -> None:
         with pytest.raises(ValueError, match="no object key"):

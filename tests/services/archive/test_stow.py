@@ -1,6 +1,9 @@
 """Rules of STOW-RS (PS3.18 10.5): durable before the answer, one verdict a part, nothing of a bad body hidden."""
 
+import errno
+import os
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,6 +144,32 @@ def test_instances_belong_to_the_tokens_institution(
         return
     harness.settle()
     assert harness.get("/studies", institutions=[owner]).status_code == 200
+
+
+def test_a_branch_takes_its_own_institutions_instances_alone(tmp_path: Path) -> None:
+    """The centre takes from a branch what is of its institution: anything else would be acknowledged and stay."""
+    places = {f"{name}_directory": tmp_path / name for name in ("outbox", "receipts")}
+    branch = Harness(tmp_path, **places)
+    try:
+        refused = branch.stow(synthetic("1.1"), institutions=["zhidan"])
+        assert refused.status_code == 403
+        assert refused.json()["detail"].startswith("This branch keeps instances of yanan only")
+        assert refused.json()["action"].startswith("Store them at the centre")
+        assert branch.stow(synthetic("1.1"), institutions=["yanan"]).status_code == 200
+        assert branch.archive.log.live_records == 1
+    finally:
+        branch.close()
+
+
+def test_a_disk_that_fails_is_not_called_full(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "write", broken)
+    response = harness.stow(synthetic("1.1"))
+    assert response.status_code == 503
+    assert "Input/output error" in response.json()["detail"]
+    assert response.json()["action"]
 
 
 def test_a_uid_that_is_a_path_never_gets_in(harness: Harness) -> None:

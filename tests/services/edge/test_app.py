@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
-from services.edge.app import build
+from services.edge.app import Work, build
 from services.edge.settings import EdgeSettings
 from services.enrolment.errors import IdentityError
 from services.enrolment.identity import IdentityFiles, SiteName
@@ -78,6 +80,23 @@ def test_every_metric_has_our_prefix_and_a_help_text(enrolled: Path) -> None:
     for family in families:
         assert family.name.startswith("pacs_edge_")
         assert family.documentation.endswith(".")
+
+
+def test_a_thread_that_fails_begins_again_until_the_service_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.edge.app.AGAIN_SECONDS", 0.0)
+    calls: list[int] = []
+    stop = threading.Event()
+
+    def forward() -> None:
+        calls.append(1)
+        if len(calls) < 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        stop.set()
+
+    [thread] = Work(stop, {"forwarder": forward}).start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert len(calls) == 3
 
 
 @pytest.mark.parametrize(

@@ -300,3 +300,54 @@ def test_many_threads_lose_nothing(tmp_path: Path) -> None:
         log.release(records)
         assert log.live_records == 0
     assert segments(tmp_path) == []
+
+
+def test_a_segment_that_cannot_be_removed_leaves_no_sender_without_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_log(tmp_path, segment_bytes=1) as log:
+        first = append(log, b"one")
+
+        def fail(_: Path) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr("services.packs.segment_file.sync_directory", fail)
+        with pytest.raises(OSError, match="Input/output"):
+            log.release([first])
+        monkeypatch.undo()
+        assert append(log, b"two").length == 3
+
+
+def test_room_for_a_second_copy_of_all_that_waits_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = 1000
+
+    class Disk:
+        f_bavail, f_frsize = free, 1
+
+    body = b"x" * 100
+    with open_log(tmp_path, headroom_bytes=50) as log:
+        append(log, body)
+        written = segments(tmp_path)[0].stat().st_size
+        monkeypatch.setattr(os, "statvfs", lambda _: Disk)
+        size = written - 8  # the record that would come, less the segment's own head
+        Disk.f_bavail = 50 + written + 2 * size - 1
+        with pytest.raises(OutOfRoom, match=f"less than the {50 + written + size} that sealing needs"):
+            append(log, body)
+        Disk.f_bavail += 1
+        append(log, body)
+
+
+def test_what_an_earlier_process_left_counts_as_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_log(tmp_path) as log:
+        append(log, b"x" * 5000)
+
+    class Disk:
+        f_bavail, f_frsize = 5000, 1
+
+    monkeypatch.setattr(os, "statvfs", lambda _: Disk)
+    with open_log(tmp_path) as log, pytest.raises(OutOfRoom):
+        append(log, b"y")

@@ -26,6 +26,7 @@ from pydicom.uid import (
     RLELossless,
 )
 from pynetdicom import AE, Association
+from pynetdicom.dimse_primitives import C_STORE
 
 from services.archive.dimse.connection import ConnectionLimits
 from services.archive.dimse.server import VERIFICATION, DimseListener, DimseServer
@@ -59,9 +60,9 @@ class Watch:
     def on_end(self, association: str) -> None:
         self._note(self.ended, association)
 
-    def wait_for(self, condition: Callable[[], bool]) -> bool:
+    def wait_for(self, condition: Callable[[], bool], seconds: float = WAIT) -> bool:
         with self._change:
-            return self._change.wait_for(condition, WAIT)
+            return self._change.wait_for(condition, seconds)
 
     def _note(self, target: list[str], value: str) -> None:
         with self._change:
@@ -285,6 +286,61 @@ def test_fragments_without_a_last_one_end_at_the_message_limit(tmp_path: Path) -
                 break
         assert started.watch.wait_for(lambda: len(started.watch.ended) == 1)
         assert started.associate().is_established
+
+
+def test_a_message_without_a_data_set_is_refused_with_a_reason(listener: Running) -> None:
+    association = listener.associate((CT, ExplicitVRLittleEndian))
+    request = C_STORE()
+    request.MessageID, request.Priority = 7, 2
+    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = CT, "1.2.3"
+    association.dimse.send_msg(request, 1)
+    _, answer = association.dimse.get_msg(block=True)
+    assert (answer.Status, answer.ErrorComment) == (
+        0xC000, "Complete it: the data set has no SOP Class UID (0008,0016)",
+    )  # fmt: skip
+    association.release()
+    assert listener.records == []
+
+
+def test_an_association_aborted_in_the_middle_of_a_message_leaves_nothing_of_it(listener: Running) -> None:
+    association = listener.associate((CT, ExplicitVRLittleEndian))
+    assert association.send_c_store(encoded(ExplicitVRLittleEndian, "1.2.3")).Status == 0x0000
+    fragment = struct.pack(">LBB", 52, 1, 0) + bytes(50)
+    association.dul.socket.socket.sendall(struct.pack(">BBL", 4, 0, len(fragment)) + fragment)
+    association.abort()
+    assert listener.watch.wait_for(lambda: len(listener.watch.ended) == 1)
+    assert [record.header.sop_instance_uid for record in listener.records] == ["1.2.3"]
+
+
+def test_a_fault_of_ours_is_a_failure_that_quotes_nothing(
+    listener: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("fault")
+
+    monkeypatch.setattr(listener.server._storage, "store", fail)
+    association = listener.associate((CT, ExplicitVRLittleEndian))
+    answer = association.send_c_store(encoded(ExplicitVRLittleEndian, "1.2.3"))
+    assert (answer.Status, answer.ErrorComment) == (
+        0x0110,
+        "Not stored: a fault of the archive. Send it later",
+    )
+    association.release()
+    assert {record.name for record in caplog.records if record.exc_info} == {"services.archive.dimse.server"}
+
+
+def test_a_modality_may_rest_between_two_messages_longer_than_within_one(tmp_path: Path) -> None:
+    with running(tmp_path, limits=ConnectionLimits(idle_seconds=0.2)) as started:
+        association = started.associate((CT, ExplicitVRLittleEndian), (VERIFICATION, ImplicitVRLittleEndian))
+        assert not started.watch.wait_for(lambda: started.watch.ended != [], seconds=1.0)
+        assert association.send_c_echo().Status == 0x0000
+        association.release()
+
+
+def test_an_association_at_rest_ends_at_its_limit(tmp_path: Path) -> None:
+    with running(tmp_path, limits=ConnectionLimits(association_idle_seconds=0.3)) as started:
+        assert started.associate().is_established
+        assert started.watch.wait_for(lambda: len(started.watch.ended) == 1)
 
 
 def test_a_taken_port_is_an_error_at_start(listener: Running, tmp_path: Path) -> None:

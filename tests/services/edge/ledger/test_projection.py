@@ -117,6 +117,14 @@ def test_a_damaged_pack_does_not_stop_the_others(branch: Branch) -> None:
     assert branch.ledger.known() == {pack: False}
 
 
+@pytest.mark.parametrize("damage", [b"", b"no receipt", b"\xff\xfe", b"a.e30.b\n"])
+def test_damaged_receipts_keep_no_other_row_from_being_written(branch: Branch, damage: bytes) -> None:
+    pack, other = branch.pack(committed=True), branch.pack(committed=True)
+    branch.receipts.path(pack).write_bytes(damage)
+    branch.projection.step()
+    assert branch.ledger.known() == {pack: False, other: True}
+
+
 def test_a_change_of_a_pack_that_is_gone_is_no_error(branch: Branch) -> None:
     branch.projection.step()
     branch.projection.changed("cd" * 32)

@@ -154,6 +154,11 @@ def policies(management: str) -> list[Policy]:
     ]
 
 
+def enforcement(cni: str) -> str:
+    """Who sees to it that the policies hold, in a sentence for the operator."""
+    return f"enforced by {cni}" if cni == "cilium" else f"declared, enforced by nobody: network.cni is {cni}"
+
+
 def _deny_all_but_names(namespace: str) -> Policy:
     """Nothing in, nothing out except name resolution; the other policies add what each service needs."""
     return Policy(

@@ -91,7 +91,7 @@ def branch_variables(
         "edge_node_dimse_port": branch.dimse_port,
         "edge_node_calling": [peer.model_dump() for peer in branch.calling],
         "edge_node_metrics_days": retention_days(region.observability.retention),
-        "edge_node_metrics_bytes": branch_metrics_bytes(disk.size for disk in branch.disks),
+        "edge_node_metrics_bytes": branch_metrics_bytes(branch.disk.size),
         "edge_node_alert_rules": b64encode(rules.encode()).decode(),
         "edge_node_root": credentials.root,
         "edge_node_root_fingerprint": credentials.root_fingerprint,

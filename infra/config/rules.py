@@ -26,6 +26,7 @@ def check(region: RegionConfig) -> None:
     _refused_sites_are_known(region)
     _ae_titles_are_unique(region)
     _disks_fit_the_host_kind(region)
+    _branches_have_one_disk(region)
     _cluster_can_stand(region)
     _pools_can_be_placed(region)
     _database_keeps_what_it_acknowledged(region)
@@ -193,6 +194,17 @@ def _disks_fit_the_host_kind(region: RegionConfig) -> None:
                 )
 
 
+def _branches_have_one_disk(region: RegionConfig) -> None:
+    for branch in region.branches:
+        names = [disk.name for disk in branch.disks]
+        _refuse(
+            len(names) > 1,
+            f"branch {branch.site}: {len(names)} disks {names}",
+            "one, which holds everything of the branch: the platform does not join disks",
+            "Join them on the host (RAID controller, mdadm or LVM), and name the volume and its usable size",
+        )
+
+
 def _cluster_can_stand(region: RegionConfig) -> None:
     nodes = region.datacenter.nodes
     planes = [node.name for node in region.datacenter.control_planes]
@@ -267,5 +279,4 @@ def _node_ports_are_unique(region: RegionConfig) -> None:
 
 def _retentions_fit(region: RegionConfig) -> None:
     for branch in region.branches:
-        disks = [disk.size for disk in branch.disks]
-        check_retention_fits(branch.site, disks, branch.daily_volume, branch.retention)
+        check_retention_fits(branch.site, branch.disk.size, branch.daily_volume, branch.retention)

@@ -317,8 +317,9 @@ class Branch(Section):
     calling: list[CallingPeer] = Field(min_length=1)
     retention: Retention = "P3M"
     daily_volume: Size
-    """Images a day, for the check that the retention fits on the disks."""
+    """Images a day, for the check that the retention fits on the disk."""
     disks: list[Disk] = Field(min_length=1)
+    """The one disk or volume for images, receipts and database; several disks are joined below it (RAID, LVM)."""
     memory: Size
     line_rate: Rate
     """What the site's internet line carries upward."""
@@ -327,3 +328,8 @@ class Branch(Section):
     def name(self) -> str:
         """The name of the branch's host."""
         return self.site
+
+    @property
+    def disk(self) -> Disk:
+        """Where everything of the branch lies."""
+        return self.disks[0]

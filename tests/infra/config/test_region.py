@@ -162,8 +162,13 @@ RULES: list[tuple[str, str, Change]] = [
     ("instances without a standby", "can be lost", lambda r: r["database"].update(instances=2)),
     ("one port for two services", "node port 443 twice", lambda r: r["archive"].update(dimse_node_port=443)),
     (
-        "a retention that the disks cannot hold",
-        "Add disks",
+        "two disks that nobody joins",
+        "name the volume and its usable size",
+        lambda r: r["branches"][0]["disks"].append({"name": "second", "size": "8Gi"}),
+    ),
+    (
+        "a retention that the disk cannot hold",
+        "Give it a larger disk",
         lambda r: r["branches"][0].update(daily_volume="1Gi"),
     ),
     (

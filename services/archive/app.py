@@ -74,7 +74,12 @@ class Archive:
         self._current = threading.Event()
         spool = settings.spool_directory
         self.sink = sink_of(settings, parts)
-        self.log = SegmentLog(spool / "segments" / "0", headroom_bytes=settings.spool_reserve_bytes)
+        self.log = SegmentLog(
+            spool / "segments" / "0",
+            headroom_bytes=settings.spool_reserve_bytes,
+            quarantine=settings.quarantine_directory,
+            set_aside=parts.metrics.quarantined,
+        )
         unsealed = Unsealed(parts.clock, lambda: self.log.live_records)
         self.log.subscribe(unsealed.received)
         self.sealer = Sealer(

@@ -1,6 +1,7 @@
 """Rules of STOW-RS (PS3.18 10.5): durable before the answer, one verdict a part, nothing of a bad body hidden."""
 
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,6 +142,29 @@ def test_instances_belong_to_the_tokens_institution(
         return
     harness.settle()
     assert harness.get("/studies", institutions=[owner]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("institutions", "status"),
+    [(["*"], 200), (["yanan"], 200), (["yanan", "zhidan"], 200), (["zhidan"], 403), ([], 403)],
+)
+def test_a_branch_stores_for_its_own_institution_alone_because_it_can_forward_no_other(
+    tmp_path: Path, institutions: list[str], status: int
+) -> None:
+    branch = Harness(
+        tmp_path,
+        site="yanchang",
+        outbox_directory=tmp_path / "outbox",
+        receipts_directory=tmp_path / "receipts",
+    )
+    response = branch.stow(synthetic("1.1"), institutions=institutions)
+    assert response.status_code == status
+    assert branch.archive.log.live_records == (1 if status == 200 else 0)
+    if status == 403:
+        assert response.json()["detail"] == (
+            "The token is not for yanan, and this site stores for no other institution."
+        )
+    branch.close()
 
 
 def test_a_uid_that_is_a_path_never_gets_in(harness: Harness) -> None:

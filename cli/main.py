@@ -32,6 +32,7 @@ VERBS = {
     "up": Verb("cli.up", "up"),
     "plan": Verb("cli.plan", "plan"),
     "status": Verb("cli.status", "status"),
+    "token": Verb("cli.token", "token"),
     "verify": Verb("cli.verify", "verify"),
     "load": Verb("cli.load", "load"),
     "test": Verb("cli.test", "test"),

@@ -143,6 +143,8 @@ def _summary(outcome: Outcome, layout: Layout) -> Group:
     for name, value in outcome.outputs.items():
         facts.add_row(name.replace("_", " "), str(value))
     facts.add_row("credentials", str(layout.secrets))
+    door = f"{outcome.outputs.get('gateway_url', '')}/ops/"
+    facts.add_row("status page", f"{door} - ./pacs token --stack {layout.stack} prints a token for it")
     facts.add_row("kubeconfig", str(layout.kubeconfig))
     facts.add_row("resources", f"{outcome.unchanged} unchanged, {outcome.changed} changed")
     changed = sum(run.changed for run in outcome.plays)

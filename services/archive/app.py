@@ -158,7 +158,8 @@ class Archive:
             parts.clock,
             institution=settings.institution,
             site=settings.site,
-            guests=settings.outbox_directory is None,
+            # What a branch takes it must be able to forward: the centre refuses packs of others (403).
+            own_only=settings.outbox_directory is not None,
             ended=self.sealer.association_ended,
         )
         web = DicomWeb(parts.index, Retrieval(parts.store, parts.index), storing)

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.packs.instance import scan
+from services.packs.record import SEGMENT_HEADER_BYTES
 from services.packs.segment import (
     LogBusy,
     LogFailed,
@@ -509,7 +510,7 @@ def test_room_for_a_second_copy_of_all_that_waits_is_kept(
         append(log, body)
         written = segments(tmp_path)[0].stat().st_size
         monkeypatch.setattr(os, "statvfs", lambda _: Disk)
-        size = written - 8  # the record that would come, less the segment's own head
+        size = written - SEGMENT_HEADER_BYTES  # the record that would come, less the segment's own head
         Disk.f_bavail = 50 + written + 2 * size - 1
         with pytest.raises(OutOfRoom, match=f"less than the {50 + written + size} that sealing needs"):
             append(log, body)

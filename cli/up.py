@@ -58,6 +58,10 @@ def up(stack: Stack = "local", as_json: Json = False) -> None:
     layout.make()
     with alone(layout), console.progress() as progress:
         tools = prepare(region, progress)
+        # Before anything is touched: what a killed run left may be at work on the same hosts.
+        ended, released = end_orphans(layout, progress), release_stale_locks(layout)
+        if ended or released:
+            progress.done("a killed run", f"{ended} processes ended, {released} locks released")
         local_hosts.wake(layout, progress)
         outcome = _apply(region, layout, tools, progress)
     console.emit(asdict(outcome), _summary(outcome, layout), as_json=as_json)
@@ -81,14 +85,12 @@ def prepare(region: RegionConfig, progress: Progress) -> install.Toolset:
 
 
 def _apply(region: RegionConfig, layout: Layout, tools: install.Toolset, progress: Progress) -> Outcome:
-    ended, released = end_orphans(layout, progress), release_stale_locks(layout)
     progress.update("pulumi", "reading the stack")
     program = region_program()
     stack = select(layout, region, tools, program)
     dropped = drop_pending_operations(stack)
-    if ended or released or dropped:
-        told = f"{ended} processes ended, {released} locks released, {len(dropped)} operations taken up"
-        progress.done("pulumi", f"after a killed run: {told}")
+    if dropped:
+        progress.done("pulumi", f"after a killed run: {len(dropped)} operations taken up")
     begun = datetime.now(UTC)
     stream = Stream(progress)
     from pulumi.automation.errors import CommandError  # noqa: PLC0415

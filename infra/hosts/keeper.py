@@ -67,6 +67,7 @@ def main(document: Path) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     while not stopping.is_set():
+        cgroups.clear(description["spec"]["name"])
         machine = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
         if stopping.is_set():  # the signal came while it was being started
             machine.send_signal(signal.SIGTERM)

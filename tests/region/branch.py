@@ -19,6 +19,7 @@ from toolchain.paths import REPOSITORY
 
 DATA = "/var/lib/pacs"
 _DATABASE_SECONDS = 120.0
+_READY_SECONDS = 180.0
 
 
 class Branch:
@@ -51,6 +52,14 @@ class Branch:
     def start(self) -> None:
         """The power comes back: returns when sshd answers, which is before the data path does."""
         NspawnHosts().ensure(self.spec)
+
+    def wait_until_ready(self) -> None:
+        """Wait until archive and edge say that what they depend on answers too; the API may tell of an earlier life."""
+        ask = "from urllib.request import urlopen as ask; [ask(f'http://127.0.0.1:{port}/readyz') for port in (8080, 8081)]"
+        deadline = time.monotonic() + _READY_SECONDS
+        while "ready" not in on_host(self.site, f'python3 -c "{ask}" 2>/dev/null && echo ready || true'):
+            assert time.monotonic() < deadline, f"the branch is not ready after {_READY_SECONDS:.0f} s"
+            time.sleep(1)
 
     def has_sent_all(self) -> bool:
         """Whether neither the segment log nor the outbox holds anything that is still to go to the centre."""

@@ -55,8 +55,7 @@ def without_fdatasync(branch: Branch, names: Sequence[str]) -> Iterator[None]:
                 placed.unlink()
     finally:
         branch.start()
-        for pod in before:
-            wait_until_back(before, pod)
+        branch.wait_until_ready()
 
 
 def _preloaded(manifest: str) -> str:

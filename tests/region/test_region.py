@@ -20,7 +20,7 @@ CONTAINERD = "/etc/containerd/config.toml"
 
 
 def test_every_part_of_the_region_is_healthy(region: dict[str, Any]) -> None:
-    assert {part["name"]: part["state"] for part in region["parts"] if part["state"] != "healthy"} == {}
+    assert {part["part"]: part["state"] for part in region["parts"] if part["state"] != "healthy"} == {}
     assert region["outputs"]["branches"] == {"yanchang": "applied"}
 
 

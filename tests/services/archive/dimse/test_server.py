@@ -334,6 +334,7 @@ def test_a_fault_of_ours_is_a_failure_that_quotes_nothing(
     )
     association.release()
     assert {record.name for record in caplog.records if record.exc_info} == {"services.archive.dimse.server"}
+    assert listener.watch.refusals == ["fault"]
 
 
 def test_a_modality_may_rest_between_two_messages_longer_than_within_one(tmp_path: Path) -> None:

@@ -32,10 +32,12 @@ VERBS = {
     "up": Verb("cli.up", "up"),
     "plan": Verb("cli.plan", "plan"),
     "status": Verb("cli.status", "status"),
+    "token": Verb("cli.token", "token"),
     "verify": Verb("cli.verify", "verify"),
     "load": Verb("cli.load", "load"),
     "test": Verb("cli.test", "test"),
     "down": Verb("cli.down", "down"),
+    "images": Verb("cli.images", "show_or_push"),
     "env": Verb("cli.env", "env"),
     "lock": Verb("cli.lock", "lock"),
 }

@@ -22,9 +22,9 @@ def plan(stack: Stack = "local", as_json: Json = False) -> None:
     with alone(layout), console.progress() as progress:
         # Images are inputs by their digest: without them a plan could not say what would change.
         tools = prepare(region, progress)
-        local_hosts.wake(layout, progress)
         end_orphans(layout, progress)
         release_stale_locks(layout)
+        local_hosts.wake(layout, progress)
         progress.update("pulumi", "reading the stack")
         program = region_program()
         workspace = select(layout, region, tools, program)

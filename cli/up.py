@@ -58,6 +58,10 @@ def up(stack: Stack = "local", as_json: Json = False) -> None:
     layout.make()
     with alone(layout), console.progress() as progress:
         tools = prepare(region, progress)
+        # Before anything is touched: what a killed run left may be at work on the same hosts.
+        ended, released = end_orphans(layout, progress), release_stale_locks(layout)
+        if ended or released:
+            progress.done("a killed run", f"{ended} processes ended, {released} locks released")
         local_hosts.wake(layout, progress)
         outcome = _apply(region, layout, tools, progress)
     console.emit(asdict(outcome), _summary(outcome, layout), as_json=as_json)
@@ -67,26 +71,26 @@ def up(stack: Stack = "local", as_json: Json = False) -> None:
 
 def prepare(region: RegionConfig, progress: Progress) -> install.Toolset:
     """Packages, tools, manifests and images: what must be on this machine before Pulumi begins."""
+    from infra.supplies import needed_images, needed_tools  # noqa: PLC0415
+
     debian.install(debian.listed("up"), progress)
-    tools = install.ensure(None, progress)
+    tools = install.ensure(needed_tools(region), progress)
     manifests.ensure(progress)
-    install.drop_build_cache(progress)
+    install.drop_build_cache()
     if region.images.source == "directory":
         from toolchain import images  # noqa: PLC0415
 
-        images.ensure(progress=progress)
+        images.ensure(needed_images(region), progress)
     return tools
 
 
 def _apply(region: RegionConfig, layout: Layout, tools: install.Toolset, progress: Progress) -> Outcome:
-    ended, released = end_orphans(layout, progress), release_stale_locks(layout)
     progress.update("pulumi", "reading the stack")
     program = region_program()
     stack = select(layout, region, tools, program)
     dropped = drop_pending_operations(stack)
-    if ended or released or dropped:
-        told = f"{ended} processes ended, {released} locks released, {len(dropped)} operations taken up"
-        progress.done("pulumi", f"after a killed run: {told}")
+    if dropped:
+        progress.done("pulumi", f"after a killed run: {len(dropped)} operations taken up")
     begun = datetime.now(UTC)
     stream = Stream(progress)
     from pulumi.automation.errors import CommandError  # noqa: PLC0415
@@ -141,6 +145,8 @@ def _summary(outcome: Outcome, layout: Layout) -> Group:
     for name, value in outcome.outputs.items():
         facts.add_row(name.replace("_", " "), str(value))
     facts.add_row("credentials", str(layout.secrets))
+    door = f"{outcome.outputs.get('gateway_url', '')}/ops/"
+    facts.add_row("status page", f"{door} - ./pacs token --stack {layout.stack} prints a token for it")
     facts.add_row("kubeconfig", str(layout.kubeconfig))
     facts.add_row("resources", f"{outcome.unchanged} unchanged, {outcome.changed} changed")
     changed = sum(run.changed for run in outcome.plays)

@@ -15,12 +15,10 @@ from dashboards.grafana import dashboard
 from dashboards.model import Board
 from dashboards.page_panels import page_panels
 from dashboards.rules import objectives
-from dashboards.rules.alerts import branch_alerts, platform_alerts, storing_alerts
-from dashboards.rules.model import Alert, rule_file
+from dashboards.rules.alerts import branch_alerts, centre_alerts, host_alerts, storing_alerts
+from dashboards.rules.model import Alert, Recording, rule_file
 
-HERE = Path(__file__).parent
-OUT = HERE / "out"
-_PAGE_SOURCES = ("index.html", "icon.svg", "page.css", "page.js", "chart.js", "texts.js")
+OUT = Path(__file__).parent / "out"
 
 
 def boards() -> list[Board]:
@@ -28,33 +26,46 @@ def boards() -> list[Board]:
 
 
 def alerts() -> list[Alert]:
+    """Every alert there is; the centre evaluates them all."""
+    return [rule for group in centre_rules().values() for rule in group if isinstance(rule, Alert)]
+
+
+def centre_rules() -> dict[str, list[Recording] | list[Alert]]:
+    """Rule groups of the centre's Prometheus, which has the figures of every site."""
     config = Config.for_rules()
-    return [
-        *objectives.alerts(config),
-        *branch_alerts(config),
-        *storing_alerts(config),
-        *platform_alerts(config),
-    ]
+    return {
+        "pacs-objectives-recorded": objectives.recordings(config),
+        "pacs-objectives": objectives.alerts(config),
+        **branch_rules(),
+        "pacs-centre": centre_alerts(config),
+    }
+
+
+def branch_rules() -> dict[str, list[Recording] | list[Alert]]:
+    """Rule groups of a branch's own Prometheus: what it can say of itself while its line is cut."""
+    config = Config.for_rules()
+    return {
+        "pacs-branches": branch_alerts(config),
+        "pacs-storing": storing_alerts(config),
+        "pacs-hosts": host_alerts(config),
+    }
+
+
+def expressions() -> list[str]:
+    """Every PromQL expression of every rule and panel."""
+    rules = [rule.expr for group in centre_rules().values() for rule in group]
+    return rules + [query.expr for board in boards() for panel in board.panels for query in panel.queries]
 
 
 def render() -> dict[str, str]:
     """Path below out/ -> content. Same source, same text."""
-    config = Config.for_rules()
-    rules = rule_file(
-        {
-            "pacs-objectives-recorded": objectives.recordings(config),
-            "pacs-objectives": objectives.alerts(config),
-            "pacs-branches": branch_alerts(config),
-            "pacs-storing": storing_alerts(config),
-            "pacs-platform": platform_alerts(config),
-        }
-    )
-    files = {"rules/pacs.yaml": yaml.safe_dump(rules, sort_keys=False, allow_unicode=True, width=110)}
+    files = {
+        "rules/centre/pacs.yaml": _yaml(rule_file(centre_rules())),
+        "rules/branch/pacs.yaml": _yaml(rule_file(branch_rules())),
+        "page/panels.json": _json(page_panels(boards(), alerts())),
+    }
     for board in boards():
         files[f"grafana/{board.uid}.json"] = _json(dashboard(board))
-    files["page/panels.json"] = _json(page_panels(boards(), alerts()))
-    for name in _PAGE_SOURCES:
-        files[f"page/{name}"] = (HERE / "page" / name).read_text(encoding="utf-8")
     return files
 
 
@@ -77,6 +88,10 @@ def write(out: Path = OUT) -> None:
         path = out / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+
+
+def _yaml(document: object) -> str:
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
 
 
 def _json(document: object) -> str:

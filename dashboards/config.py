@@ -31,6 +31,7 @@ class Config:
     disk_warning_free: float = 0.15
     disk_critical_free: float = 0.05
     object_store_warning_used: float = 0.75
+    restarts_warning: int = 3
 
     @classmethod
     def for_rules(cls) -> Config:

@@ -8,6 +8,10 @@ CEPH = "rook-ceph"
 DATABASE_OPERATOR = "cnpg-system"
 VOLUMES = "local-path-storage"
 MONITORING = "monitoring"
+NODE_METRICS = "node-metrics"
+
+# The site that the data centre is in packs, records and metrics
+CENTRE = "centre"
 
 # Object store
 CEPH_CLUSTER = "ceph"
@@ -27,6 +31,7 @@ ARCHIVE = "archive"
 CA = "ca"
 PROMETHEUS = "prometheus"
 ALERTMANAGER = "alertmanager"
+NODE_EXPORTER = "node-exporter"
 
 STORAGE_CLASS = "local-path"
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pulumi
 
+from infra.components.network_policies import enforcement
 from infra.config.region import RegionConfig, parse_region
 from infra.credentials import ensure_credentials
 from infra.supplies import from_toolchain
@@ -29,3 +30,4 @@ def deploy(region: RegionConfig, stack: str) -> None:
     pulumi.export("gateway_url", built.gateway_url)
     pulumi.export("kubeconfig", built.kubeconfig)
     pulumi.export("branches", built.branches)
+    pulumi.export("network_policies", enforcement(region.network.cni))

@@ -20,6 +20,7 @@ from infra.components.gateway import Gateway, GatewayArgs, read_pages
 from infra.components.hosts import Hosts, HostsArgs, device_paths, internet_between, makes_machines, node_spec
 from infra.components.namespaces import Namespaces, NamespacesArgs
 from infra.components.network_policies import policies
+from infra.components.node_metrics import NodeMetrics, NodeMetricsArgs
 from infra.components.object_store import ObjectStore, ObjectStoreArgs
 from infra.components.observability import Observability, ObservabilityArgs, read_rules
 from infra.components.pacs_services import PacsServices, PacsServicesArgs
@@ -70,23 +71,25 @@ def build(region: RegionConfig, supplies: Supplies, credentials: Credentials) ->
     services = PacsServices(
         "services", PacsServicesArgs(region, credentials, supplies), inside.after(object_store, database)
     )
+    NodeMetrics("node-metrics", NodeMetricsArgs(supplies), inside.after(namespaces))
     observability = Observability(
         "observability",
-        ObservabilityArgs(region, supplies, read_rules(DASHBOARDS / "out/rules")),
+        ObservabilityArgs(region, supplies, read_rules(DASHBOARDS / "out/rules/centre")),
         inside.after(volumes),
     )
     # Last inside: nginx resolves the names of what lies behind it when it starts.
     gateway = Gateway(
         "gateway",
-        GatewayArgs(region, credentials, supplies, read_pages(DASHBOARDS / "out/page")),
+        GatewayArgs(region, credentials, supplies, read_pages(DASHBOARDS / "page", DASHBOARDS / "out/page")),
         inside.after(services, observability),
     )
 
+    (branch_rules,) = read_rules(DASHBOARDS / "out/rules/branch").values()
     # A branch enrols through the gateway; one that cannot be reached is pending and holds nothing up.
     branches = {
         branch.site: Branch(
             branch.site,
-            BranchArgs(region, branch, credentials, supplies),
+            BranchArgs(region, branch, credentials, supplies, branch_rules),
             pulumi.ResourceOptions(depends_on=[gateway]),
         )
         for branch in region.branches

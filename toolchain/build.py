@@ -13,10 +13,12 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from toolchain import go
 from toolchain.errors import BuildError
+from toolchain.paths import cache_directory
 from toolchain.progress import Progress
 from toolchain.versions import TOOLCHAIN, Tool, Versions, expand
 
@@ -24,15 +26,22 @@ _REPORT_SECONDS = 2.0
 
 
 def build(group: str, tool: Tool, versions: Versions, target: Path, progress: Progress) -> None:
-    """Build `group` into the directory `target`. Raises GoError or BuildError."""
+    """Build `group` into the directory `target`. Raises GoError or BuildError.
+
+    One build at a time: the caller holds the cache's lock, and what a killed build left is removed.
+    """
     compiler = go.ensure(versions, progress)
-    with tempfile.TemporaryDirectory(prefix=f"pacs-{group}-") as scratch:
+    temporary = cache_directory() / "go" / "tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix=f"{group}-", dir=temporary) as scratch:
         folder = _sources(group, tool, compiler, Path(scratch))
         flags = " ".join(
             f"-X {name}={expand(value, tool.version)}" for name, value in tool.build.ldflags.items()
         )
         command = [str(compiler), "build", "-v", "-trimpath", "-ldflags", f"-s -w {flags}".strip()]
-        _run([*command, "-o", f"{target}/", tool.build.package], folder, group, progress)
+        command += ["-o", f"{target}/", tool.build.package]
+        _run(command, folder, go.environment() | {"GOTMPDIR": scratch}, group, progress)
     for built, wanted in tool.build.rename.items():
         (target / built).rename(target / wanted)
     if tool.build.scripts:
@@ -75,10 +84,28 @@ def _sources(group: str, tool: Tool, compiler: Path, scratch: Path) -> Path:
     for name, inner in tool.build.embed.items():
         shutil.copyfile(home / inner, copy / name)
         (copy / name).chmod(stat.S_IRUSR | stat.S_IWUSR)
+        if tool.build.omit:
+            without_lines(copy / name, tool.build.omit)
     return copy
 
 
-def _run(command: list[str], folder: Path, group: str, progress: Progress) -> None:
+def without_lines(file: Path, texts: Sequence[str]) -> None:
+    """Remove the lines that hold one of `texts`. Raises BuildError for a text that no line holds."""
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    absent = [text for text in texts if not any(text in line for line in lines)]
+    if absent:
+        raise BuildError(
+            f"{file.name} has no line with {', '.join(absent)}",
+            "versions.yaml leaves such lines out, and the module has changed",
+            "Correct `omit` in toolchain/versions.yaml.",
+        )
+    kept = [line for line in lines if not any(text in line for text in texts)]
+    file.write_text("".join(kept), encoding="utf-8")
+
+
+def _run(
+    command: list[str], folder: Path, environment: dict[str, str], group: str, progress: Progress
+) -> None:
     """Run `go build -v`, which names each package it compiles: that is the progress."""
     begun = reported = time.monotonic()
     compiled = 0
@@ -87,7 +114,7 @@ def _run(command: list[str], folder: Path, group: str, progress: Progress) -> No
     with subprocess.Popen(
         command,
         cwd=folder,
-        env=go.environment(),
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

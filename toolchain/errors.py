@@ -6,6 +6,7 @@ ToolchainError
 │   ├── UnreachableError  no connection, or the server has no such file: the next source is tried
 │   └── ChecksumError     bytes are not what the vendor vouches for: never used, never skipped over
 ├── BuildError            a build from Go modules failed
+├── RegistryError         a container registry did not take an image
 ├── GoError               no usable Go, and none could be obtained
 └── PackageError          Debian's package manager failed
 """
@@ -43,6 +44,10 @@ class ChecksumError(DownloadError):
 
 class BuildError(ToolchainError):
     """`go build` failed."""
+
+
+class RegistryError(ToolchainError):
+    """The registry cannot be reached, is not trusted, refuses us, or did not keep what it was sent."""
 
 
 class GoError(ToolchainError):

@@ -46,6 +46,7 @@ class Image:
     tag: str = ""
     version: str = ""  # begins our own tag, where an operator reads a version in it
     python: bool = False  # the services' dependencies and source lie in /opt/pacs
+    optional: bool = False  # not every region runs it
 
     def key(self) -> str:
         """Hash of everything that goes in: 12 hex digits."""
@@ -80,9 +81,13 @@ def reference(name: str) -> str:
 
 
 def ensure(names: Iterable[str] | None = None, progress: Progress | None = None) -> dict[str, Archive]:
-    """The archives of `names` (all when None), built where the cache has none. Raises ToolchainError."""
+    """The archives of `names` (all but the optional when None), built where the cache has none.
+
+    Raises ToolchainError.
+    """
     images = catalogue()
-    return {name: _ensure(images[name], progress or Silent()) for name in (names or images)}
+    usual = [name for name, image in images.items() if not image.optional]
+    return {name: _ensure(images[name], progress or Silent()) for name in (names or usual)}
 
 
 def archive(name: str) -> Archive | None:
@@ -109,6 +114,14 @@ def catalogue() -> dict[str, Image]:
         _single("pause", "pause", "registry.k8s.io/pause", "3.10.2", path="/pause"),
         _single("step-ca", "step-ca"),
         _single("local-path-provisioner", "local-path-provisioner"),
+        Image(
+            name="flannel",
+            version=tools["flannel"].version,
+            base=rootfs.NFTABLES,
+            programs=(("flanneld", "/usr/local/bin/flanneld"),),
+            config=oci.ImageConfig(entrypoint=("/usr/local/bin/flanneld",)),
+            optional=True,
+        ),
         Image(
             name="cloudnative-pg",
             programs=(("manager", "/operator/manager_amd64"),),

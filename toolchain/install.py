@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 from toolchain.build import build
@@ -47,24 +48,32 @@ class Toolset:
 
 
 def ensure(groups: Iterable[str] | None = None, progress: Progress | None = None) -> Toolset:
-    """Bring `groups` (all by default) into the cache; return every binary's path. Raises ToolchainError."""
+    """Bring `groups` (by default all but the optional ones) into the cache; return every binary's path.
+
+    Raises ToolchainError.
+    """
     pinned = versions()
     watch = progress or Silent()
     found: dict[str, Path] = {}
-    with installing(watch), Downloads(cache_directory() / "downloads") as downloads:
-        for group in groups or pinned.tools:
+    wanted = list(groups or pinned.usual)
+    complete = all(group_directory(group, pinned).is_dir() for group in wanted)
+    # Reading what is complete needs no turn: another checkout may build for minutes.
+    turn = contextlib.nullcontext() if complete else installing(watch)
+    with turn, Downloads(cache_directory() / "downloads") as downloads:
+        for group in wanted:
             found |= _programs(Installation(pinned, downloads, watch).group(group))
     return Toolset(found)
 
 
-def drop_build_cache(progress: Progress | None = None) -> None:
+def drop_build_cache() -> None:
     """Remove the compiler's intermediate files (some 15 GiB) once every tool is there.
 
-    They serve an interrupted build only; the lock keeps another checkout's build from losing them.
+    They serve an interrupted build only; while another checkout builds they stay.
     """
     pinned, build_cache = versions(), cache_directory() / "go/build"
-    if build_cache.is_dir() and all(group_directory(group, pinned).is_dir() for group in pinned.tools):
-        with installing(progress or Silent()):
+    if build_cache.is_dir() and all(group_directory(group, pinned).is_dir() for group in pinned.usual):
+        with _cache_lock() as lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(build_cache)
 
 
@@ -72,7 +81,7 @@ def installed(groups: Iterable[str] | None = None) -> Toolset:
     """The tools that are in the cache already. Raises ToolchainError where one is not."""
     pinned = versions()
     found: dict[str, Path] = {}
-    for group in groups or pinned.tools:
+    for group in groups or pinned.usual:
         directory = group_directory(group, pinned)
         if not directory.is_dir():
             raise ToolchainError(
@@ -92,14 +101,18 @@ def group_directory(group: str, pinned: Versions) -> Path:
 @contextlib.contextmanager
 def installing(progress: Progress) -> Iterator[None]:
     """One writer of the cache at a time; a second run waits and says so. The lock ends with its process."""
-    cache_directory().mkdir(parents=True, exist_ok=True)
-    with (cache_directory() / "toolchain.lock").open("w") as lock:
+    with _cache_lock() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             progress.update("toolchain", "another run is filling the cache: waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _cache_lock() -> IO[str]:
+    cache_directory().mkdir(parents=True, exist_ok=True)
+    return (cache_directory() / "toolchain.lock").open("w")
 
 
 @dataclass(frozen=True)

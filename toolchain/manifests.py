@@ -23,9 +23,11 @@ def ensure(progress: Progress | None = None) -> None:
     """Copy every manifest of versions.yaml into the cache. Raises ToolchainError."""
     pinned = versions()
     watch = progress or Silent()
-    with installing(watch):
-        for tool in pinned.manifests:
-            _ensure_tool(tool, pinned, watch)
+    missing = [tool for tool in pinned.manifests if not _is_complete(tool, pinned)]
+    if missing:
+        with installing(watch):
+            for tool in missing:
+                _ensure_tool(tool, pinned, watch)
 
 
 def path(tool: str, file: str) -> Path:
@@ -50,12 +52,16 @@ def _directory(tool: str, pinned: Versions) -> Path:
     return cache_directory() / "manifests" / f"{tool}-{pinned.tools[tool].version}"
 
 
+def _is_complete(tool: str, pinned: Versions) -> bool:
+    return all((_directory(tool, pinned) / name).is_file() for name in pinned.manifests[tool])
+
+
 def _ensure_tool(tool: str, pinned: Versions, progress: Progress) -> None:
     target = _directory(tool, pinned)
     files = pinned.manifests[tool]
     version = pinned.tools[tool].version
-    if all((target / name).is_file() for name in files):
-        return
+    if _is_complete(tool, pinned):
+        return  # another run made it meanwhile
     progress.update(f"{tool} manifests", "copying from the Go module")
     home = module_directory(tool, pinned.tools[tool].build.module, go.ensure(pinned, progress))
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -90,7 +90,9 @@ NGINX = RootFilesystem(
 )
 
 PROMETHEUS = RootFilesystem(
-    name="prometheus", suite="trixie", packages=("ca-certificates", "prometheus", "prometheus-alertmanager")
+    name="prometheus",
+    suite="trixie",
+    packages=("ca-certificates", "prometheus", "prometheus-alertmanager", "prometheus-node-exporter"),
 )
 
 NFTABLES = RootFilesystem(

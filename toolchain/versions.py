@@ -46,15 +46,17 @@ class Build(_Entry):
     ldflags: dict[str, str] = Field(default_factory=dict)
     rename: dict[FileName, FileName] = Field(default_factory=dict)
     embed: dict[FileName, InnerPath] = Field(default_factory=dict)
+    omit: list[str] = Field(default_factory=list)
     scripts_module: str | None = None
     scripts: dict[FileName, InnerPath] = Field(default_factory=dict)
 
 
 class Tool(_Entry):
-    """One tool group: a version and the binaries it gives."""
+    """One tool group: a version and the binaries it gives. An optional one comes only when it is named."""
 
     version: Version
     binaries: list[FileName] = Field(min_length=1)
+    optional: bool = False
     on_path: dict[FileName, list[str]] = Field(default_factory=dict)
     release: Release | None = None
     build: Build
@@ -73,6 +75,11 @@ class Versions(_Entry):
     go: Go
     tools: dict[FileName, Tool]
     manifests: dict[FileName, dict[FileName, InnerPath]]
+
+    @property
+    def usual(self) -> list[str]:
+        """The groups that every region needs."""
+        return [group for group, tool in self.tools.items() if not tool.optional]
 
 
 def load(path: Path = TOOLCHAIN / "versions.yaml") -> Versions:
@@ -120,8 +127,11 @@ def expand(template: str, version: str, **more: str) -> str:
 def cache_key(group: str, tool: Tool, sources: Path | None = None) -> str:
     """What the cached files of `group` depend on: version, Go module files, recipe and machine; not a URL."""
     folder = sources or TOOLCHAIN / group
+    described = tool.model_dump(mode="json", include={"version", "binaries", "build"})
+    if not tool.build.omit:
+        del described["build"]["omit"]  # younger than most caches, which stay valid without it
     parts: Mapping[str, object] = {
-        "tool": tool.model_dump(mode="json", include={"version", "binaries", "build"}),
+        "tool": described,
         "files": {
             file.name: hashlib.sha256(file.read_bytes()).hexdigest()
             for file in sorted(folder.glob("*"))

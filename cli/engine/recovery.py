@@ -1,6 +1,7 @@
 """What a killed run leaves in Pulumi's state, and how the next run takes it up.
 
 - processes of pulumi, its providers and Ansible: given time to end, then ended;
+- the files of plays while they ran, secrets among them: removed;
 - a lock: taken away only when the process that holds it is gone;
 - pending operations: a create that may or may not have happened. Every resource of ours can be
   created again over itself (server-side apply, plays, hosts), so the record is dropped.
@@ -12,6 +13,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -29,11 +31,15 @@ if TYPE_CHECKING:
 _LET_GO_ON_SECONDS = 20.0
 _STOP_SECONDS = 30.0
 _LOOK_SECONDS = 0.5
+_MODULES = {"pulumi.dynamic", "infra.providers.play_process"}
 
 
 @contextlib.contextmanager
 def alone(layout: Layout) -> Iterator[None]:
-    """One `./pacs` changes a stack at a time; the lock ends with its process. Raises StepError."""
+    """One `./pacs` changes a stack at a time; the lock ends with its process. Raises StepError.
+
+    Temporary files of a run, and of a killed one before it, are removed.
+    """
     with (layout.state / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,14 +53,26 @@ def alone(layout: Layout) -> Iterator[None]:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        yield
+        shutil.rmtree(layout.scratch, ignore_errors=True)
+        layout.scratch.mkdir(mode=0o700)
+        try:
+            yield
+        finally:
+            shutil.rmtree(layout.scratch, ignore_errors=True)
 
 
 def end_orphans(layout: Layout, progress: Progress) -> int:
-    """End what a killed ./pacs left working on the stack; return how many. Call it inside `alone`.
+    """End what a killed ./pacs left working on the stack, and remove the files of its plays; return how many.
 
-    pulumi itself gets time to finish what it is doing; hosts and their keepers are not touched.
+    Call it inside `alone`. pulumi itself gets time to finish what it is doing; hosts and their keepers are
+    not touched.
     """
+    ended = _end(layout, progress)
+    shutil.rmtree(layout.runs, ignore_errors=True)
+    return ended
+
+
+def _end(layout: Layout, progress: Progress) -> int:
     orphans = _orphans(layout)
     if not orphans:
         return 0
@@ -112,11 +130,16 @@ def _holder(lock: Path) -> tuple[int | None, str | None]:
 
 
 def _is_pulumi(pid: int) -> bool:
-    """Whether `pid` is a pulumi, not a later user of the number."""
+    """Whether `pid` is a pulumi that works: not a later user of the number, and not one that is dead already.
+
+    The command line of a dead process is empty, though its number and name stay until its parent, or the machine's
+    process 1, takes note.
+    """
     try:
-        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == "pulumi"
+        program = Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0].decode(errors="replace")
     except OSError:
         return False
+    return Path(program).name == "pulumi"
 
 
 def _orphans(layout: Layout) -> list[int]:
@@ -142,7 +165,7 @@ def _orphans(layout: Layout) -> list[int]:
 def _works_for_pulumi(arguments: list[str]) -> bool:
     """By its first words; the keepers of hosts carry the same environment and must live on."""
     programs = [Path(argument).name for argument in arguments[:2]]
-    return "pulumi.dynamic" in arguments or any(
+    return not _MODULES.isdisjoint(arguments) or any(
         program.startswith(("pulumi", "ansible-playbook")) for program in programs
     )
 

@@ -59,6 +59,16 @@ class Layout:
         return self.state / "kubeconfig"
 
     @property
+    def scratch(self) -> Path:
+        """Temporary files of Pulumi and its providers, kubeconfigs among them: they end with the run."""
+        return self.state / "tmp"
+
+    @property
+    def runs(self) -> Path:
+        """Files of plays while they run (`infra.providers.play_run`)."""
+        return self.state / "run"
+
+    @property
     def logs(self) -> Path:
         return self.state / "logs"
 
@@ -138,7 +148,7 @@ def select(layout: Layout, region: RegionConfig, tools: Toolset, program: Progra
     settings = environment(layout, tools)
     # Before the import: the Automation API asks `pulumi` on PATH for its version. RUN tells the next
     # run which processes are of this one.
-    os.environ.update(settings | {RUN: str(os.getpid())})
+    os.environ.update(settings | {RUN: str(os.getpid()), "TMPDIR": str(layout.scratch)})
     from pulumi import automation  # noqa: PLC0415
 
     stack = automation.create_or_select_stack(

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
+from cli.token import EVERY, operator_token
 from infra.config.region import RegionConfig, RegionConfigError
-from infra.pki.private_files import PkiError, read_passphrase
-from infra.pki.tokens import ensure_token_key, issue_token
+from infra.pki.private_files import PkiError
+from infra.pki.tokens import Scope
 
 
 @dataclass(frozen=True)
@@ -94,21 +95,16 @@ def target_of(
     if site is None and not region.branches:
         raise RegionConfigError("this region has no branch: there is no DICOM port to send through")
     branch = region.branch(site) if site else region.branches[0]
-    secrets = state / "secrets"
-    keys = secrets / "pki"
-    root = keys / "root.crt"
-    for needed in (keys / "tokens.key", root):
-        if not needed.is_file():
-            raise PkiError(f"{needed} is not there: this stack was never brought up here; run ./pacs up")
-    now = now or datetime.now(UTC)
-    token = issue_token(
-        ensure_token_key(keys, read_passphrase(secrets / "passphrase")),
-        issuer=f"https://{region.gateway_name}",
-        audience=f"region:{region.region.name}",
+    root = state / "secrets" / "pki" / "root.crt"
+    if not root.is_file():
+        raise PkiError(f"{root} is not there: this stack was never brought up here; run ./pacs up")
+    token = operator_token(
+        region,
+        state,
         subject="operator:verify",
-        institutions=["*"],
-        scopes=["dicomweb:read", "dicomweb:store", "ops"],
-        now=now,
+        institutions=[EVERY],
+        scopes=list(Scope),
+        now=now or datetime.now(UTC),
     )
     return Target(
         stack=region.region.name,

@@ -97,3 +97,10 @@ def failed_renewals(config: Config, window: str) -> str:
 def ledger_behind(config: Config) -> str:
     """Packs whose rows at the branch are not yet up to date (the receipts themselves are files)."""
     return f"max by (site) ({_edge('ledger_behind_packs', config)})"
+
+
+def figures_behind_seconds(config: Config) -> str:
+    """How far the figures of a branch that reached the centre lie behind those it has measured, by site."""
+    sent = f'prometheus_remote_storage_queue_highest_sent_timestamp_seconds{{site=~"{config.sites}"}}'
+    measured = f'prometheus_remote_storage_highest_timestamp_in_seconds{{site=~"{config.sites}"}}'
+    return f"max by (site) ({measured}) - max by (site) ({sent})"

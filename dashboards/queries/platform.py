@@ -16,6 +16,17 @@ def targets_up_share(config: Config) -> str:
     return f'avg by (job, site) (up{{site=~"{config.sites}"}})'
 
 
+def restarts(config: Config, window: str) -> str:
+    """Starts of a part's process within `window`, beyond the first seen, by job, site and host or pod."""
+    started = f'process_start_time_seconds{{site=~"{config.sites}"}}'
+    return f"max by (job, site, instance) (changes({started}[{window}]))"
+
+
+def units_down(config: Config) -> str:
+    """Host services (systemd units) that Kubernetes itself stands on and that do not run."""
+    return f'node_systemd_unit_state{{site=~"{config.sites}",state="active"}} == 0'
+
+
 def dependency(config: Config) -> str:
     """1 while a dependency of an archive answered its last probe, by site and dependency."""
     return f'min by (site, dependency) (pacs_archive_dependency_up{{site=~"{config.sites}"}})'
@@ -26,6 +37,19 @@ def disk_free_share(config: Config) -> str:
     selector = f'{{site=~"{config.sites}",{_REAL_DISKS}}}'
     free = f"node_filesystem_avail_bytes{selector}"
     return f"min by (site, instance, mountpoint) ({free} / node_filesystem_size_bytes{selector})"
+
+
+def memory_free_share(config: Config) -> str:
+    """Share of a host's memory that programs could still get, by site and host."""
+    selector = f'{{site=~"{config.sites}"}}'
+    free = f"node_memory_MemAvailable_bytes{selector} / node_memory_MemTotal_bytes{selector}"
+    return f"min by (site, instance) ({free})"
+
+
+def processors_busy_share(config: Config) -> str:
+    """Share of a host's processor time that is not idle, by site and host."""
+    idle = f'node_cpu_seconds_total{{site=~"{config.sites}",mode="idle"}}'
+    return f"1 - avg by (site, instance) (rate({idle}[{config.rate_window}]))"
 
 
 def object_store_used_share(config: Config) -> str:

@@ -1,4 +1,7 @@
-"""Alerts on causes that no objective of reading shows in time: images that are stuck, and room that ends."""
+"""Alerts on causes that no objective of reading shows in time: images that are stuck, and room that ends.
+
+A branch evaluates those of branches, storing and hosts on its own figures, also when its line is cut.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ PAGE, TICKET, INFO = Severity.PAGE, Severity.TICKET, Severity.INFO
 
 
 def branch_alerts(config: Config) -> list[Alert]:
-    """What a hospital's edge node says, and its silence."""
+    """What a hospital's edge node says."""
     return [
         Alert(
             "BranchQueueOld",
@@ -37,15 +40,6 @@ def branch_alerts(config: Config) -> list[Alert]:
             TICKET,
             "{{ $labels.site }}: the queue needs {{ $value | humanizeDuration }} at the present pace",
             "Bytes to go divided by the pace of the last half hour exceed 6 hours. Normal: minutes.",
-        ),
-        Alert(
-            "BranchSilent",
-            branches.silent(config),
-            "15m",
-            TICKET,
-            "{{ $labels.site }} has not reported for 15 minutes",
-            "The branch reported within the last week and does not now. Normal: every site reports."
-            " It goes on working alone; its figures arrive when the line is back.",
         ),
         Alert(
             "PacksRefused",
@@ -129,17 +123,9 @@ def storing_alerts(config: Config) -> list[Alert]:
     ]
 
 
-def platform_alerts(config: Config) -> list[Alert]:
-    """Parts, disks, Ceph, PostgreSQL, and the alerting itself."""
+def host_alerts(config: Config) -> list[Alert]:
+    """Parts and hosts, the same at centre and branch."""
     return [
-        Alert(
-            "Watchdog",
-            "vector(1)",
-            "0m",
-            INFO,
-            "Alerting works",
-            "Fires always. If it stops arriving, Prometheus, Alertmanager or the way out is broken.",
-        ),
         Alert(
             "TargetDown",
             platform.targets_down(config),
@@ -171,6 +157,46 @@ def platform_alerts(config: Config) -> list[Alert]:
             PAGE,
             "{{ $labels.site }}: {{ $value | humanizePercentage }} free on {{ $labels.mountpoint }}",
             "The archive refuses (A700, 507) before it loses. Normal: above 15 %.",
+        ),
+        Alert(
+            "PartRestarting",
+            f"{platform.restarts(config, '30m')} > {config.restarts_warning}",
+            "0m",
+            TICKET,
+            "{{ $labels.job }} at {{ $labels.site }} started {{ $value }} times in half an hour",
+            "It ends again and again; what it does between is done, what it was doing is repeated."
+            " Normal: once, at an upgrade.",
+        ),
+        Alert(
+            "HostServiceDown",
+            platform.units_down(config),
+            "5m",
+            TICKET,
+            "{{ $labels.name }} on {{ $labels.instance }} at {{ $labels.site }} does not run",
+            "Pods that run go on; nothing restarts one that ends. Normal: active on every host.",
+        ),
+    ]
+
+
+def centre_alerts(config: Config) -> list[Alert]:
+    """What only the centre can say: Ceph, the index, silent branches, and the alerting itself."""
+    return [
+        Alert(
+            "Watchdog",
+            "vector(1)",
+            "0m",
+            INFO,
+            "Alerting works",
+            "Fires always. If it stops arriving, Prometheus, Alertmanager or the way out is broken.",
+        ),
+        Alert(
+            "BranchSilent",
+            branches.silent(config),
+            "15m",
+            TICKET,
+            "{{ $labels.site }} has not reported for 15 minutes",
+            "The branch reported within the last week and does not now. Normal: every site reports."
+            " It goes on working alone; its figures arrive when the line is back.",
         ),
         Alert(
             "ObjectStoreFillingUp",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from infra.components.hosts import branch_spec, device_paths, inventory_host
 from infra.config.region import RegionConfig
 from infra.config.sections import Branch as BranchConfig
 from infra.credentials import Credentials
-from infra.layout.sizing import branch_cache_bytes, retention_days
+from infra.layout.sizing import branch_metrics_bytes, retention_days
 from infra.providers.ansible_play import AnsiblePlay, AnsiblePlayArgs, role_digest
 from infra.providers.host import Host
 from infra.supplies import Supplies
@@ -24,12 +25,13 @@ IMAGES = ("services", "postgresql", "prometheus")
 
 @dataclass(frozen=True)
 class BranchArgs:
-    """The region, the branch's entry in it, the region's public credentials, and what a node is made of."""
+    """The region, the branch's entry in it, public credentials, what a node is made of, and its alert rules."""
 
     region: RegionConfig
     branch: BranchConfig
     credentials: Credentials
     supplies: Supplies
+    rules: str
 
 
 class Branch(pulumi.ComponentResource):
@@ -50,7 +52,7 @@ class Branch(pulumi.ComponentResource):
             AnsiblePlayArgs(
                 playbook=PLAYBOOK,
                 hosts=[inventory_host(host, ["branch"], per_host)],
-                variables=branch_variables(region, branch, args.credentials, supplies),
+                variables=branch_variables(region, branch, args.credentials, supplies, args.rules),
                 role_digest=role_digest(PLAYBOOK),
                 state_dir=supplies.state_dir,
                 optional=True,
@@ -62,7 +64,7 @@ class Branch(pulumi.ComponentResource):
 
 
 def branch_variables(
-    region: RegionConfig, branch: BranchConfig, credentials: Credentials, supplies: Supplies
+    region: RegionConfig, branch: BranchConfig, credentials: Credentials, supplies: Supplies, rules: str
 ) -> dict[str, Any]:
     """Variables of the roles edge_node and kubernetes_node for one branch. None of them is secret.
 
@@ -73,10 +75,10 @@ def branch_variables(
         **node_variables(region, supplies, images=IMAGES),
         "kubernetes_node_profile": "branch",
         "kubernetes_node_control_plane_endpoint": f"api.{branch.site}.{region.region.domain}",
+        "kubernetes_node_control_planes": [{"name": branch.site, "address": branch.address}],
         "kubernetes_node_extra_sans": [branch.address],
         "edge_node_region": region.region.name,
         "edge_node_domain": region.region.domain,
-        "edge_node_epoch": region.region.epoch,
         "edge_node_institution": branch.institution,
         "edge_node_site": branch.site,
         "edge_node_state_directory": str(supplies.state_dir),
@@ -84,15 +86,13 @@ def branch_variables(
         "edge_node_image_pull_policy": supplies.pull_policy,
         "edge_node_gateway_address": region.network.gateway_address,
         "edge_node_gateway_names": [region.gateway_name, region.ca_name],
-        "edge_node_lan": branch.lan,
         "edge_node_lan_address": branch.lan_address,
-        "edge_node_management": region.network.management,
         "edge_node_ae_title": branch.ae_title,
         "edge_node_dimse_port": branch.dimse_port,
         "edge_node_calling": [peer.model_dump() for peer in branch.calling],
-        "edge_node_retention_days": retention_days(branch.retention),
-        "edge_node_cache_bytes": branch_cache_bytes(disk.size for disk in branch.disks),
-        "edge_node_line_rate": branch.line_rate,
+        "edge_node_metrics_days": retention_days(region.observability.retention),
+        "edge_node_metrics_bytes": branch_metrics_bytes(branch.disk.size),
+        "edge_node_alert_rules": b64encode(rules.encode()).decode(),
         "edge_node_root": credentials.root,
         "edge_node_root_fingerprint": credentials.root_fingerprint,
         "edge_node_receipt_certificates": credentials.receipts.chain,

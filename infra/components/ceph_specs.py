@@ -16,6 +16,13 @@ from infra.layout.sizing import osd_memory_bytes
 
 _ROOK_UID = 2016
 
+_SPREAD_GATEWAYS = {
+    "maxSkew": 1,
+    "topologyKey": "kubernetes.io/hostname",
+    "whenUnsatisfiable": "ScheduleAnyway",
+    "labelSelector": {"matchLabels": {"app": "rook-ceph-rgw"}},
+}
+
 
 def cluster_spec(region: RegionConfig, image: str, devices: Mapping[str, pulumi.Input[list[str]]]) -> Object:
     """A CephCluster: encrypted messenger only, every device named, no daemon that the image has not."""
@@ -67,7 +74,7 @@ def global_settings(store: ObjectStoreConfig) -> dict[str, str]:
         # These machines have large disks with little free: a percentage would warn from the first day.
         "mon_data_avail_warn": "5",
         "osd_pool_default_size": str(store.metadata_pool.size),
-        "osd_pool_default_min_size": str(min_size(store.metadata_pool)),
+        "osd_pool_default_min_size": str(store.metadata_pool.layout().needed),
         "mon_allow_pool_size_one": str(store.metadata_pool.size == 1).lower(),
     }
     if store.osd_class_dir:
@@ -76,24 +83,18 @@ def global_settings(store: ObjectStoreConfig) -> dict[str, str]:
     return settings
 
 
-def min_size(pool: CephPool) -> int:
-    """What must be there for a write: one more than the least that could be read back, if there is more."""
-    layout = pool.layout()
-    return min(layout.width, layout.data + 1)
-
-
 def pool_spec(pool: CephPool, failure_domain: str) -> Object:
     """A pool of a CephObjectStore."""
     if isinstance(pool, ErasureCodedPool):
         return {
             "failureDomain": failure_domain,
             "erasureCoded": {"dataChunks": pool.data, "codingChunks": pool.coding},
-            "parameters": {"min_size": str(min_size(pool))},
+            "parameters": {"min_size": str(pool.layout().needed)},
         }
     return {
         "failureDomain": failure_domain,
         "replicated": {"size": pool.size, "requireSafeReplicaSize": pool.size > 1},
-        "parameters": {"min_size": str(min_size(pool))},
+        "parameters": {"min_size": str(pool.layout().needed)},
     }
 
 
@@ -110,6 +111,7 @@ def object_store_spec(region: RegionConfig) -> Object:
             "sslCertificateRef": naming.OBJECT_STORE_TLS,
             "instances": store.gateways,
             "resources": {"requests": {"memory": "512Mi"}, "limits": {"memory": "2Gi"}},
+            "placement": {"topologySpreadConstraints": [_SPREAD_GATEWAYS]},
             "priorityClassName": "system-cluster-critical",
         },
     }
@@ -132,9 +134,42 @@ def upkeep_commands(store: ObjectStoreConfig) -> list[str]:
     return commands
 
 
-def upkeep_spec(region: RegionConfig, image: str, pull_policy: str) -> Object:
-    """A CronJob that repeats `upkeep_commands`; its annotations carry why each health check is muted."""
+def upkeep_specs(region: RegionConfig, image: str, pull_policy: str) -> list[Object]:
+    """A Job that runs `upkeep_commands` before Ceph counts as ready, and a CronJob that repeats them.
+
+    Annotations carry why each health check is muted.
+    """
     store = region.object_store
+    reasons = {f"pacs/{check.code.lower()}": check.reason for check in store.muted_health_checks}
+    metadata = {"name": "ceph-upkeep", "namespace": naming.CEPH, "annotations": reasons}
+    commands = upkeep_commands(store)
+    # A production cluster may have a warning that lasts: the Job waits, but not for ever.
+    settled = "timeout 180 bash -c 'until ceph health | grep -q ^HEALTH_OK; do sleep 2; done' || ceph health"
+    first = _upkeep_pod([*commands, settled], image, pull_policy)
+    again = _upkeep_pod(commands, image, pull_policy)
+    return [
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": metadata,
+            "spec": {"backoffLimit": 6, "template": {"spec": first}},
+        },
+        {
+            "apiVersion": "batch/v1",
+            "kind": "CronJob",
+            "metadata": metadata,
+            "spec": {
+                "schedule": "*/5 * * * *",
+                "concurrencyPolicy": "Forbid",
+                "successfulJobsHistoryLimit": 1,
+                "failedJobsHistoryLimit": 1,
+                "jobTemplate": {"spec": {"backoffLimit": 2, "template": {"spec": again}}},
+            },
+        },
+    ]
+
+
+def _upkeep_pod(commands: list[str], image: str, pull_policy: str) -> Object:
     mounts = {
         "/etc/ceph": "ceph-config!",
         "/etc/rook": "mon-endpoints",
@@ -150,9 +185,12 @@ def upkeep_spec(region: RegionConfig, image: str, pull_policy: str) -> Object:
         args=["--skip-watch"],
         env=[{"name": "ROOK_CEPH_USERNAME", "valueFrom": username}],
     )
-    script = "\n".join(upkeep_commands(store))
     keep = container(
-        "upkeep", image, pull_policy, {"/etc/ceph": "ceph-config"}, command=["bash", "-ec", script]
+        "upkeep",
+        image,
+        pull_policy,
+        {"/etc/ceph": "ceph-config"},
+        command=["bash", "-ec", "\n".join(commands)],
     )
     volumes: list[Object] = [
         {"name": "ceph-config", "emptyDir": {}},
@@ -171,20 +209,7 @@ def upkeep_spec(region: RegionConfig, image: str, pull_policy: str) -> Object:
             },
         },
     ]
-    pod = pod_spec([keep], volumes, user=_ROOK_UID, initContainers=[prepare], restartPolicy="OnFailure")
-    reasons = {f"pacs/{check.code.lower()}": check.reason for check in store.muted_health_checks}
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "CronJob",
-        "metadata": {"name": "ceph-upkeep", "namespace": naming.CEPH, "annotations": reasons},
-        "spec": {
-            "schedule": "*/5 * * * *",
-            "concurrencyPolicy": "Forbid",
-            "successfulJobsHistoryLimit": 1,
-            "failedJobsHistoryLimit": 1,
-            "jobTemplate": {"spec": {"backoffLimit": 2, "template": {"spec": pod}}},
-        },
-    }
+    return pod_spec([keep], volumes, user=_ROOK_UID, initContainers=[prepare], restartPolicy="OnFailure")
 
 
 def _osd_resources(memory: str, devices: int) -> dict[str, Any]:

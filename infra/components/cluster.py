@@ -11,7 +11,7 @@ import pulumi_kubernetes as kubernetes
 
 from infra.components.hosts import device_paths, inventory_host
 from infra.config.region import RegionConfig
-from infra.config.sections import Node
+from infra.config.sections import Node, RegistryImages
 from infra.providers.ansible_play import AnsiblePlay, AnsiblePlayArgs, results_file, role_digest
 from infra.providers.host import Host
 from infra.providers.play_results import PlayResults
@@ -19,6 +19,8 @@ from infra.supplies import Supplies
 
 PLAYBOOK = "playbooks/datacenter.yml"
 PLAY = "datacenter"
+KUBERNETES_REPOSITORY = "registry.k8s.io"
+"""What kubeadm names its images after where no registry of the site serves them."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,11 @@ class Cluster(pulumi.ComponentResource):
             AnsiblePlayArgs(
                 playbook=PLAYBOOK,
                 hosts=[_inventory(args.hosts[node.name], node) for node in region.datacenter.nodes],
-                variables=node_variables(region, supplies),
+                variables={
+                    **node_variables(region, supplies),
+                    **network_variables(region, supplies),
+                    "ceph_device_encrypted": region.object_store.encrypt_devices,
+                },
                 role_digest=role_digest(PLAYBOOK),
                 state_dir=supplies.state_dir,
             ),
@@ -68,8 +74,17 @@ class Cluster(pulumi.ComponentResource):
 
 def _inventory(host: Host, node: Node) -> pulumi.Output[dict[str, Any]]:
     groups = ["datacenter", *(role.replace("-", "_") for role in node.roles)]
-    variables = {"ceph_device_paths": device_paths(host), "kubernetes_node_address": node.address}
+    variables = {
+        "ceph_device_paths": device_paths(host),
+        "kubernetes_node_address": node.address,
+        "kubernetes_node_schedulable": carries_work(node),
+    }
     return inventory_host(host, groups, variables)
+
+
+def carries_work(node: Node) -> bool:
+    """Whether pods may run on a control plane: it is a worker, or has disks that Ceph's daemons serve."""
+    return node.roles != ["control-plane"]
 
 
 def node_variables(
@@ -81,6 +96,9 @@ def node_variables(
     """
     ours = set(supplies.images.values())
     needed = ours if images is None else {supplies.images[name] for name in images}
+    repository = (
+        region.images.registry if isinstance(region.images, RegistryImages) else KUBERNETES_REPOSITORY
+    )
     return {
         "kubernetes_node_version": region.kubernetes.version,
         "kubernetes_node_etcd_version": supplies.versions.etcd,
@@ -91,10 +109,25 @@ def node_variables(
             for image in supplies.archives
             if image.reference in needed or image.reference not in ours
         ],
+        "kubernetes_node_image_repository": repository,
+        "kubernetes_node_pause_image": f"{repository}/pause:{supplies.versions.pause}",
         "kubernetes_node_control_plane_endpoint": region.kubernetes.control_plane_endpoint,
+        "kubernetes_node_control_planes": [
+            {"name": node.name, "address": node.address} for node in region.datacenter.control_planes
+        ],
         "kubernetes_node_extra_sans": [node.address for node in region.datacenter.nodes],
         "kubernetes_node_pod_cidr": region.network.pods,
         "kubernetes_node_service_cidr": region.network.services,
         "kubernetes_node_allow_cgroup_v1": region.kubernetes.allow_cgroup_v1,
         "kubernetes_node_restrict_oom_score": region.kubernetes.restrict_oom_score,
+    }
+
+
+def network_variables(region: RegionConfig, supplies: Supplies) -> dict[str, Any]:
+    """Variables of the role kubernetes_node for the data centre's pod network; a branch has one node."""
+    return {
+        "kubernetes_node_cni": region.network.cni,
+        "kubernetes_node_flannel_image": supplies.images.get("flannel", ""),
+        "kubernetes_node_image_pull_policy": supplies.pull_policy,
+        "kubernetes_node_network_manifest": str(supplies.network_manifest or ""),
     }

@@ -124,13 +124,13 @@ def gateway_pod(region: RegionConfig, supplies: Supplies, settings: GatewaySetti
     return pod
 
 
-def read_pages(directory: Path) -> dict[str, str]:
-    """The operations page's files by name; none where the directory is not there."""
-    if not directory.is_dir():
-        return {}
+def read_pages(*directories: Path) -> dict[str, str]:
+    """The operations page's files by name; none from a directory that is not there."""
     kinds = {".html", ".css", ".js", ".json", ".svg"}
     return {
         path.name: path.read_text(encoding="utf-8")
+        for directory in directories
+        if directory.is_dir()
         for path in sorted(directory.iterdir())
         if path.suffix in kinds
     }

@@ -13,7 +13,14 @@ from infra import naming
 from infra.components.network_policies import Policy
 from infra.config.sections import PodSecurityException
 
-ALL = (naming.PACS, naming.MONITORING, naming.CEPH, naming.DATABASE_OPERATOR, naming.VOLUMES)
+ALL = (
+    naming.PACS,
+    naming.MONITORING,
+    naming.CEPH,
+    naming.DATABASE_OPERATOR,
+    naming.VOLUMES,
+    naming.NODE_METRICS,
+)
 
 
 @dataclass(frozen=True)

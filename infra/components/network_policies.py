@@ -140,6 +140,7 @@ def policies(management: str) -> list[Policy]:
                 Conversation([_DATABASE], [9187]),
                 Conversation([_ALERTMANAGER], [9093]),
                 Conversation([Peer(naming.CEPH, (("app", "rook-ceph-mgr"),))], [9283]),
+                Conversation([Peer(cidr=management)], [9100]),  # the hosts' own figures
             ],
         ),
         Policy(
@@ -151,6 +152,11 @@ def policies(management: str) -> list[Policy]:
             sends=[Conversation(ports=[443])],
         ),
     ]
+
+
+def enforcement(cni: str) -> str:
+    """Who sees to it that the policies hold, in a sentence for the operator."""
+    return f"enforced by {cni}" if cni == "cilium" else f"declared, enforced by nobody: network.cni is {cni}"
 
 
 def _deny_all_but_names(namespace: str) -> Policy:

@@ -11,7 +11,7 @@ import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 
 from infra import naming
-from infra.components.ceph_specs import cluster_spec, object_store_spec, upkeep_commands, upkeep_spec
+from infra.components.ceph_specs import cluster_spec, object_store_spec, upkeep_commands, upkeep_specs
 from infra.components.manifests import Manifests, Patch, container_of, read, without_namespaces
 from infra.components.pods import Object
 from infra.config.region import RegionConfig
@@ -85,8 +85,8 @@ class ObjectStore(pulumi.ComponentResource):
         if upkeep_commands(region.object_store):
             Manifests(
                 "ceph-upkeep",
-                [upkeep_spec(region, supplies.images["ceph"], supplies.pull_policy)],
-                pulumi.ResourceOptions(parent=self, depends_on=[cluster]),
+                upkeep_specs(region, supplies.images["ceph"], supplies.pull_policy),
+                pulumi.ResourceOptions(parent=self, depends_on=[store]),
             )
         self.endpoint = f"https://{naming.object_store_host()}:443"
         self.register_outputs({"endpoint": self.endpoint})

@@ -12,7 +12,7 @@ import pulumi
 import yaml
 
 from infra import naming
-from infra.components.pacs_services import CENTRE
+from infra.components.node_metrics import PORT as NODE_EXPORTER_PORT
 from infra.components.pods import Object, container, digest_annotation, pod_spec, probe, resources
 from infra.components.workloads import config_map, service, stateful_set
 from infra.config.region import RegionConfig
@@ -20,6 +20,9 @@ from infra.layout.sizing import retention_days, size_bytes
 from infra.supplies import Supplies
 
 _PROMETHEUS, _ALERTMANAGER = 9090, 9093
+
+# A branch keeps for remote write what its write-ahead log holds: some two hours, at most three.
+_LATE = "3h"
 
 # Samples may fill this part of the volume; the rest is for the write-ahead log.
 _SAMPLES_SHARE = 0.85
@@ -87,6 +90,8 @@ def prometheus_configuration(region: RegionConfig) -> Object:
             "evaluation_interval": "15s",
             "external_labels": {"region": region.region.name},
         },
+        # What a branch measured while its line was cut comes late, and is still wanted.
+        "storage": {"tsdb": {"out_of_order_time_window": _LATE}},
         "rule_files": ["/etc/prometheus-rules/*.yml", "/etc/prometheus-rules/*.yaml"],
         "alerting": {
             "alertmanagers": [
@@ -102,6 +107,7 @@ def prometheus_configuration(region: RegionConfig) -> Object:
             _discovered("gateway", "gateway-pods", naming.PACS, 9145),
             _discovered("database", "database-pods", naming.PACS, 9187),
             _fixed("ceph", _address("rook-ceph-mgr", naming.CEPH, 9283), honor_labels=True),
+            _hosts(region),
             _fixed("prometheus", f"localhost:{_PROMETHEUS}"),
             _fixed("alertmanager", _address(naming.ALERTMANAGER, naming.MONITORING, _ALERTMANAGER)),
         ],
@@ -201,12 +207,21 @@ def _address(name: str, namespace: str, port: int) -> str:
 
 
 # Branches send their own site with what they remote-write; what is scraped here is of the centre.
-_OF_THE_CENTRE = [{"target_label": "site", "replacement": CENTRE}]
+_OF_THE_CENTRE = [{"target_label": "site", "replacement": naming.CENTRE}]
 
 
 def _fixed(job: str, target: str, **more: Any) -> Object:
     discovery = {"static_configs": [{"targets": [target]}]}
     return {"job_name": job, **more, **discovery, "relabel_configs": _OF_THE_CENTRE}
+
+
+def _hosts(region: RegionConfig) -> Object:
+    """Every node of the stack file, under its own name: one that is gone must show as down, not vanish."""
+    targets = [
+        {"targets": [f"{node.address}:{NODE_EXPORTER_PORT}"], "labels": {"instance": node.name}}
+        for node in region.datacenter.nodes
+    ]
+    return {"job_name": "node", "static_configs": targets, "relabel_configs": _OF_THE_CENTRE}
 
 
 def _discovered(job: str, headless: str, namespace: str, port: int) -> Object:

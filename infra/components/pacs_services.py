@@ -24,9 +24,6 @@ from infra.config.region import RegionConfig
 from infra.credentials import Credentials
 from infra.supplies import Supplies
 
-CENTRE = "centre"
-"""The site that the data centre is in packs and records."""
-
 _MAKE_BUCKET = Path(__file__).with_name("make_bucket.py")
 
 _HTTP, _INTERNAL, _DIMSE, _CA = 8080, 8090, 11112, 9000
@@ -104,7 +101,7 @@ def archive_environment(region: RegionConfig) -> dict[str, str]:
     return {
         "PACS_REGION": region.region.name,
         "PACS_INSTITUTION": region.archive.institution,
-        "PACS_SITE": CENTRE,
+        "PACS_SITE": naming.CENTRE,
         "PACS_AE_TITLE": region.archive.ae_title,
         "PACS_HTTP_PORT": str(_HTTP),
         # Ingest (with the gateway's key only) and metrics, for the gateway and Prometheus.

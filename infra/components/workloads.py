@@ -1,4 +1,4 @@
-"""Deployments, StatefulSets and Services of ours, each in one line: the shapes are always the same."""
+"""Deployments, StatefulSets, DaemonSets and Services of ours, each in one line: the shapes are always the same."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pulumi
-from pulumi_kubernetes.apps.v1 import Deployment, StatefulSet
+from pulumi_kubernetes.apps.v1 import DaemonSet, Deployment, StatefulSet
 from pulumi_kubernetes.core.v1 import ConfigMap, Service
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 
@@ -74,6 +74,19 @@ def stateful_set(
                 }
                 for claim, size in claims.items()
             ],
+        }),
+        opts=opts,
+    )  # fmt: skip
+
+
+def daemon_set(name: str, namespace: str, pod: Any, *, opts: pulumi.ResourceOptions) -> DaemonSet:
+    """A DaemonSet: one pod on each node."""
+    return DaemonSet(
+        name,
+        metadata={"name": name, "namespace": namespace, "labels": labels(name)},
+        spec=_any({
+            "selector": {"matchLabels": labels(name)},
+            "template": {"metadata": {"labels": labels(name)}, "spec": pod},
         }),
         opts=opts,
     )  # fmt: skip

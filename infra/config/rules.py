@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from infra.layout.addressing import check_disjoint, check_inside, internet_link, lan_link
 from infra.layout.pools import check_pool
 from infra.layout.sizing import check_retention_fits
+from infra.naming import CENTRE
 
 if TYPE_CHECKING:
     from infra.config.region import RegionConfig
@@ -25,6 +26,7 @@ def check(region: RegionConfig) -> None:
     _refused_sites_are_known(region)
     _ae_titles_are_unique(region)
     _disks_fit_the_host_kind(region)
+    _branches_have_one_disk(region)
     _cluster_can_stand(region)
     _pools_can_be_placed(region)
     _database_keeps_what_it_acknowledged(region)
@@ -51,6 +53,12 @@ def _hosts(region: RegionConfig) -> Iterator[tuple[str, str]]:
 def _names_are_unique(region: RegionConfig) -> None:
     twice = _duplicates(name for name, _ in _hosts(region))
     _refuse(bool(twice), f"host names used twice: {twice}", "one host a name", "Rename one node or site")
+    _refuse(
+        CENTRE in {branch.site for branch in region.branches},
+        f"a branch with the site {CENTRE!r}",
+        "another name: packs and metrics of the data centre itself carry this one",
+        "Rename the site",
+    )
     twice = _duplicates(institution.name for institution in region.region.institutions)
     _refuse(bool(twice), f"institutions listed twice: {twice}", "each once", "Remove one")
 
@@ -186,9 +194,20 @@ def _disks_fit_the_host_kind(region: RegionConfig) -> None:
                 )
 
 
+def _branches_have_one_disk(region: RegionConfig) -> None:
+    for branch in region.branches:
+        names = [disk.name for disk in branch.disks]
+        _refuse(
+            len(names) > 1,
+            f"branch {branch.site}: {len(names)} disks {names}",
+            "one, which holds everything of the branch: the platform does not join disks",
+            "Join them on the host (RAID controller, mdadm or LVM), and name the volume and its usable size",
+        )
+
+
 def _cluster_can_stand(region: RegionConfig) -> None:
     nodes = region.datacenter.nodes
-    planes = [node.name for node in nodes if "control-plane" in node.roles]
+    planes = [node.name for node in region.datacenter.control_planes]
     _refuse(
         len(planes) % 2 == 0,
         f"{len(planes)} control-plane nodes {planes}",
@@ -200,6 +219,12 @@ def _cluster_can_stand(region: RegionConfig) -> None:
         f"network.cni bridge for {len(nodes)} nodes",
         "bridge for one node only",
         "Choose flannel or cilium",
+    )
+    _refuse(
+        (region.network.cni == "cilium") != (region.network.cni_manifest is not None),
+        f"network.cni {region.network.cni} with cni_manifest {region.network.cni_manifest}",
+        "a cni_manifest for cilium, and for no other",
+        "Name the file that Cilium's chart was rendered into, or take the key away",
     )
     for node in nodes:
         _refuse(
@@ -254,5 +279,4 @@ def _node_ports_are_unique(region: RegionConfig) -> None:
 
 def _retentions_fit(region: RegionConfig) -> None:
     for branch in region.branches:
-        disks = [disk.size for disk in branch.disks]
-        check_retention_fits(branch.site, disks, branch.daily_volume, branch.retention)
+        check_retention_fits(branch.site, branch.disk.size, branch.daily_volume, branch.retention)

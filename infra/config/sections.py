@@ -65,6 +65,8 @@ class Network(Section):
     """The address under which branches reach the centre's port 443 over the internet."""
     cni: Literal["bridge", "flannel", "cilium"] = "bridge"
     """bridge: one node. flannel: several nodes, enforces no NetworkPolicy. cilium: enforces them."""
+    cni_manifest: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9_.-]*\.yaml$")
+    """cilium only: the file beside the stack file with its objects, rendered by the site from Cilium's chart."""
 
 
 class PodSecurityException(Section):
@@ -80,7 +82,7 @@ class Kubernetes(Section):
 
     version: str = Field(pattern=r"^1\.[0-9]+\.[0-9]+$")
     control_plane_endpoint: Fqdn
-    """The API server's name from the first init on, so that more control-plane nodes can join later."""
+    """The API server's name from the first init on; nodes resolve it to every control plane (ADR-0011)."""
     allow_cgroup_v1: bool = False
     """Let kubelet run on a cgroup v1 kernel and kubeadm pass its SystemVerification check."""
     restrict_oom_score: bool = False
@@ -91,6 +93,7 @@ class Kubernetes(Section):
 ImageName = Literal[
     "ceph",
     "cloudnative-pg",
+    "flannel",
     "gateway",
     "local-path-provisioner",
     "postgresql",
@@ -108,13 +111,15 @@ class DirectoryImages(Section):
 
 
 class RegistryImages(Section):
-    """Images of the site's own registry, by tag of this release, or by digest where named."""
+    """Images of the site's own registry, by the digests that `./pacs images push` put there."""
 
     source: Literal["registry"]
     registry: str = Field(pattern=r"^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._/-]+)?$")
     """Registry and path: registry.example.org/pacs"""
     pinned: dict[ImageName, ImageReference] = {}
     """Image name -> reference. Wins over the registry's own; the vendor's Ceph image goes here."""
+    credentials: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    """Who may push: a file under the state directory's `secrets/` with the lines username= and password=."""
 
 
 Images = Annotated[DirectoryImages | RegistryImages, Field(discriminator="source")]
@@ -165,6 +170,11 @@ class Datacenter(Section):
     """The hosts of the data centre."""
 
     nodes: list[Node] = Field(min_length=1)
+
+    @property
+    def control_planes(self) -> list[Node]:
+        """The nodes that carry the API and etcd; the first founds the cluster."""
+        return [node for node in self.nodes if "control-plane" in node.roles]
 
 
 class ReplicatedPool(Section):
@@ -307,8 +317,9 @@ class Branch(Section):
     calling: list[CallingPeer] = Field(min_length=1)
     retention: Retention = "P3M"
     daily_volume: Size
-    """Images a day, for the check that the retention fits on the disks."""
+    """Images a day, for the check that the retention fits on the disk."""
     disks: list[Disk] = Field(min_length=1)
+    """The one disk or volume for images, receipts and database; several disks are joined below it (RAID, LVM)."""
     memory: Size
     line_rate: Rate
     """What the site's internet line carries upward."""
@@ -317,3 +328,8 @@ class Branch(Section):
     def name(self) -> str:
         """The name of the branch's host."""
         return self.site
+
+    @property
+    def disk(self) -> Disk:
+        """Where everything of the branch lies."""
+        return self.disks[0]

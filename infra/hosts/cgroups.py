@@ -24,14 +24,29 @@ def enter(host: str) -> None:
         (group / "cgroup.procs").write_text(str(os.getpid()))
 
 
+def clear(host: str) -> None:
+    """Remove what an earlier life of the host left below its cgroups; a real machine's end with its kernel.
+
+    A kubelet takes the empty group of a dead pod for a running one and asks three seconds for each: minutes in all.
+    """
+    for hierarchy in _hierarchies():
+        _remove_below(hierarchy / _name(host))
+
+
 def remove(host: str) -> None:
     """Remove the host's cgroups, deepest first; one that still has processes stays."""
     for hierarchy in _hierarchies():
         group = hierarchy / _name(host)
-        if group.is_dir():
-            for path, _, _ in os.walk(group, topdown=False):
-                with contextlib.suppress(OSError):
-                    Path(path).rmdir()
+        _remove_below(group)
+        with contextlib.suppress(OSError):
+            group.rmdir()
+
+
+def _remove_below(group: Path) -> None:
+    for path, _, _ in os.walk(group, topdown=False):
+        if Path(path) != group:
+            with contextlib.suppress(OSError):
+                Path(path).rmdir()
 
 
 def _name(host: str) -> str:

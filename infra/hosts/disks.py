@@ -21,29 +21,23 @@ _LOOP_CTL_REMOVE = 0x4C81
 
 def attach(home: Path, disks: tuple[Disk, ...]) -> dict[str, str]:
     """Attach every disk's file to its loop device; return device path by disk name."""
-    numbers = _numbers(home)
     for disk in disks:
-        image = home / "disks" / f"{disk.name}.img"
+        image = _image(home, disk.name)
         image.parent.mkdir(exist_ok=True)
-        if not image.exists():
-            with image.open("wb") as file:
+        with image.open("ab") as file:
+            if file.tell() < disk.size_bytes:
                 file.truncate(disk.size_bytes)
-        number = numbers.get(disk.name)
-        if number is not None and _backing(number) == image:
+        number = _number(home, disk.name)
+        holds = _backing(number)
+        if holds == image:
             continue
-        if number is None:
-            number = next(
-                n for n in range(_FIRST, _FIRST + 100) if _backing(n) is None and n not in numbers.values()
-            )
-        elif _backing(number) is not None:
+        if holds is not None:
             raise HostError(
-                f"/dev/loop{number} belongs to disk {disk.name} of {home.name} but holds {_backing(number)}; "
+                f"/dev/loop{number} belongs to disk {disk.name} of {home.name} but holds {holds}; "
                 f"detach it (losetup -d /dev/loop{number}) and try again"
             )
         _control(_LOOP_CTL_ADD, number)
         run("losetup", "--direct-io=on", f"/dev/loop{number}", str(image))
-        numbers[disk.name] = number
-        (home / "disks/loops.json").write_text(json.dumps(numbers))
     return attached(home, disks)
 
 
@@ -56,9 +50,29 @@ def attached(home: Path, disks: tuple[Disk, ...]) -> dict[str, str]:
 def detach(home: Path) -> None:
     """Detach every loop device of the host; the files stay."""
     for name, number in _numbers(home).items():
-        if _backing(number) == home / "disks" / f"{name}.img":
+        if _backing(number) == _image(home, name):
             run("losetup", "--detach", f"/dev/loop{number}")
             _control(_LOOP_CTL_REMOVE, number)
+
+
+def _image(home: Path, name: str) -> Path:
+    return home / "disks" / f"{name}.img"
+
+
+def _number(home: Path, name: str) -> int:
+    """The disk's loop number; a new disk's is written down before it is used, so that it can be given back.
+
+    Other hosts' numbers may be written down and not yet used: they are taken all the same.
+    """
+    numbers = _numbers(home)
+    if name not in numbers:
+        taken = {number for other in home.parent.iterdir() for number in _numbers(other).values()}
+        free = (number for number in range(_FIRST, _FIRST + 100) if number not in taken)
+        numbers[name] = next(number for number in free if _backing(number) is None)
+        partial = home / "disks/loops.json.part"
+        partial.write_text(json.dumps(numbers))
+        partial.rename(home / "disks/loops.json")
+    return numbers[name]
 
 
 def _numbers(home: Path) -> dict[str, int]:

@@ -15,12 +15,12 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from infra.hosts import daemon
 from infra.hosts.base import HostError
 from infra.hosts.command import run
 from infra.hosts.network import INTERNET, make_namespace
@@ -54,16 +54,15 @@ def start(state: Path, public: str, centre: str) -> None:
     if "table inet pacs" not in run("ip", "netns", "exec", INTERNET, "nft", "list", "tables"):
         (home / "cut.nft").write_text(_TABLE)
         run("ip", "netns", "exec", INTERNET, "nft", "--file", str(home / "cut.nft"))
-    if _pid(home) is not None:
+    if daemon.holder(_lock(home)) is not None:
         return
-    with (home / "relay.log").open("ab") as log:
-        process = subprocess.Popen(
-            ["ip", "netns", "exec", INTERNET,
-             sys.executable, "-m", "infra.hosts.internet", str(home), public, centre],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            cwd=Path(__file__).resolve().parents[2],
-        )  # fmt: skip
-    (home / "relay.pid").write_text(f"{process.pid}\n")
+    daemon.start(
+        "infra.hosts.internet",
+        [str(home), public, centre],
+        lock=_lock(home),
+        log=home / "relay.log",
+        within=("ip", "netns", "exec", INTERNET),
+    )
     for _ in range(100):
         if f"{public} " in run("ip", "netns", "exec", INTERNET, "ss", "-Hltn"):
             return
@@ -73,16 +72,15 @@ def start(state: Path, public: str, centre: str) -> None:
 
 def stop(state: Path) -> None:
     """End the relay."""
-    pid = _pid(state / "internet")
+    pid = daemon.holder(_lock(state / "internet"))
     if pid is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
-        (state / "internet/relay.pid").unlink()
 
 
 def is_running(state: Path) -> bool:
     """Whether the relay runs."""
-    return _pid(state / "internet") is not None
+    return daemon.holder(_lock(state / "internet")) is not None
 
 
 def shape(state: Path, branch: str, line: Line) -> None:
@@ -111,12 +109,8 @@ def shape(state: Path, branch: str, line: Line) -> None:
     )
 
 
-def _pid(home: Path) -> int | None:
-    with contextlib.suppress(OSError, ValueError):
-        pid = int((home / "relay.pid").read_text())
-        if b"infra.hosts.internet" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return pid
-    return None
+def _lock(home: Path) -> Path:
+    return home / "relay.lock"
 
 
 def _lines(home: Path) -> dict[str, Line]:
@@ -197,6 +191,7 @@ async def serve(home: Path, public: str, centre: str) -> None:
     """Listen on `public` until the process is ended."""
     address, port = public.rsplit(":", 1)
     far, far_port = centre.rsplit(":", 1)
+    daemon.hold(_lock(home))
     relay = Relay(home, (far, int(far_port)))
     server = await asyncio.start_server(relay.connection, address, int(port), limit=_CHUNK)
     async with server:

@@ -15,7 +15,7 @@ import sys
 import threading
 from pathlib import Path
 
-from infra.hosts import cgroups
+from infra.hosts import cgroups, daemon
 from infra.hosts.network import namespace
 
 REBOOT_STATUS = 133
@@ -55,16 +55,22 @@ def main(document: Path) -> int:
         "SYSTEMD_SECCOMP": "0",
         "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
     }
+    daemon.hold(document.with_suffix(".lock"))
     cgroups.enter(description["spec"]["name"])
     stopping = threading.Event()
-    while not stopping.is_set():
-        machine = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
+    machine: subprocess.Popen[bytes] | None = None
 
-        def stop(_signal: int, _frame: object, machine: subprocess.Popen[bytes] = machine) -> None:
-            stopping.set()
+    def stop(*_: object) -> None:
+        stopping.set()
+        if machine is not None:
             machine.send_signal(signal.SIGTERM)
 
-        signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, stop)
+    while not stopping.is_set():
+        cgroups.clear(description["spec"]["name"])
+        machine = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
+        if stopping.is_set():  # the signal came while it was being started
+            machine.send_signal(signal.SIGTERM)
         status = machine.wait()
         if status != REBOOT_STATUS and not stopping.is_set():
             print(f"host ended with status {status}; starting it again", flush=True)

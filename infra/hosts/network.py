@@ -23,11 +23,10 @@ def namespace(host: str) -> str:
 
 
 def wire(spec: HostSpec) -> None:
-    """Make the host's namespace and its links; what is there already stays."""
+    """Make the host's namespace and its links; every step may find that it was done, or half of it."""
     make_namespace(namespace(spec.name))
     for position, link in enumerate(spec.links):
-        if link.interface not in _interfaces(namespace(spec.name)):
-            _connect(spec.name, position, link)
+        _connect(spec.name, position, link)
 
 
 def is_wired(spec: HostSpec) -> bool:
@@ -45,6 +44,10 @@ def unwire(spec: HostSpec) -> None:
         run("ip", *place, "link", "delete", outer, check=False)
     if namespace(spec.name) in namespaces():
         run("ip", "netns", "delete", namespace(spec.name))
+    for link in spec.links:
+        ports = Path(f"/sys/class/net/{link.network}/brif")
+        if ports.is_dir() and not any(ports.iterdir()):
+            run("ip", "link", "delete", link.network)
     if not any(name.startswith("pacs-") and name != INTERNET for name in namespaces()):
         run("ip", "link", "delete", BRIDGE, check=False)
         if INTERNET in namespaces():
@@ -60,7 +63,7 @@ def make_namespace(name: str) -> None:
     """Make a network namespace with its loopback up; one that is there stays."""
     if name not in namespaces():
         run("ip", "netns", "add", name)
-        run("ip", "-n", name, "link", "set", "lo", "up")
+    run("ip", "-n", name, "link", "set", "lo", "up")
 
 
 def processes(host: str) -> list[int]:
@@ -72,27 +75,29 @@ def processes(host: str) -> list[int]:
 
 def _connect(host: str, position: int, link: Link) -> None:
     inner, outer = namespace(host), _outer_name(host, position)
-    run("ip", "link", "add", outer, "type", "veth", "peer", "name", link.interface, "netns", inner)
-    run("ip", "-n", inner, "address", "add", link.address, "dev", link.interface)
+    if link.interface not in _interfaces(inner):
+        run("ip", "link", "add", outer, "type", "veth", "peer", "name", link.interface, "netns", inner)
+    run("ip", "-n", inner, "address", "replace", link.address, "dev", link.interface)
     run("ip", "-n", inner, "link", "set", link.interface, "up")
     if link.network == "internet":
         make_namespace(INTERNET)
-        run("ip", "link", "set", outer, "netns", INTERNET)
+        if outer not in _interfaces(INTERNET):
+            run("ip", "link", "set", outer, "netns", INTERNET)
         _raise(outer, link.peer, "-n", INTERNET)
     elif link.network == "machine":
         _raise(outer, link.peer)
     else:
         if not Path(f"/sys/class/net/{link.network}").exists():
             run("ip", "link", "add", link.network, "type", "bridge")
-            _raise(link.network, link.peer)
+        _raise(link.network, link.peer)
         run("ip", "link", "set", outer, "master", link.network, "up")
     if link.gateway:
-        run("ip", "-n", inner, "route", "add", "default", "via", link.gateway)
+        run("ip", "-n", inner, "route", "replace", "default", "via", link.gateway)
 
 
 def _raise(interface: str, address: str | None, *place: str) -> None:
     if address:
-        run("ip", *place, "address", "add", address, "dev", interface)
+        run("ip", *place, "address", "replace", address, "dev", interface)
     run("ip", *place, "link", "set", interface, "up")
 
 

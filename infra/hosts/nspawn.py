@@ -3,24 +3,26 @@
 A host has systemd, sshd, its own block devices (files on loop devices) and its own network
 namespace, which we wire before it boots and which survives its reboots. A keeper process
 (`infra.hosts.keeper`) runs nspawn and starts it again when the host reboots.
+
+Each step may be cut short by a kill and is taken up by the next call: what is made in several steps gets its
+final name last, and what is to be found later is written down first.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from infra.hosts import cgroups, disks, network
+from infra.hosts import cgroups, daemon, disks, network, power
 from infra.hosts.base import HostError, HostFacts, HostSpec
 from infra.hosts.command import run
 from toolchain.rootfs import host_root
@@ -36,10 +38,13 @@ class NspawnHosts:
         """Make what is missing of the host, start it, and wait until its sshd answers."""
         home = _home(spec)
         home.mkdir(parents=True, exist_ok=True)
-        devices = disks.attach(home, spec.disks)
-        _prepare_root(spec, home)
-        network.wire(spec)
+        _unpack_root(home)
+        with _turn(spec):
+            devices = disks.attach(home, spec.disks)
+            network.wire(spec)
+            _equip_root(spec, home)
         if keeper_pid(home) is None:
+            _reap_machine(spec.name)  # a machine whose keeper died alone would not be started again
             _start_keeper(spec, home, devices)
         _wait_for_ssh(spec, home)
         return _facts(spec, home, devices, running=True)
@@ -47,7 +52,7 @@ class NspawnHosts:
     def inspect(self, spec: HostSpec) -> HostFacts | None:
         """What is there of the host now; None where nothing is."""
         home = _home(spec)
-        if not (home / "rootfs").is_dir():
+        if not _host_key(home).exists():
             return None
         running = keeper_pid(home) is not None and network.is_wired(spec)
         return _facts(spec, home, disks.attached(home, spec.disks), running=running)
@@ -56,23 +61,46 @@ class NspawnHosts:
         """Power the host off and take away its namespace, loop devices and (unless kept) files."""
         home = _home(spec)
         _stop_keeper(home)
-        network.unwire(spec)
+        _reap_machine(spec.name)
+        with _turn(spec):
+            network.unwire(spec)
+            disks.detach(home)
         cgroups.remove(spec.name)
-        disks.detach(home)
         if not keep_data:
             shutil.rmtree(home, ignore_errors=True)
 
     def cut_power(self, spec: HostSpec) -> None:
-        """End every process of the host at once, as a power cut does; the keeper ends with it."""
+        """End the host as a power cut does; its disks keep only what was synced. `ensure` starts it again.
+
+        Its root file system is a directory of this machine and loses nothing: what must survive lies on disks.
+        """
         home = _home(spec)
+        devices = list(disks.attached(home, spec.disks).values())
+        for mount_point in power.mounts(spec.name, devices):
+            power.lose_unwritten(mount_point)
         pid = keeper_pid(home)
         if pid is not None:
             os.killpg(pid, signal.SIGKILL)
-            _reap_machine(spec.name)
+        _reap_machine(spec.name)
+        power.wait_until_released(devices)
+
+
+@contextlib.contextmanager
+def _turn(spec: HostSpec) -> Iterator[None]:
+    """Hosts are made side by side; what they share (bridge, loop numbers, ssh key) is made one after the other."""
+    lock = spec.state_dir / "hosts" / "turn.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _home(spec: HostSpec) -> Path:
     return spec.state_dir / "hosts" / spec.name
+
+
+def _host_key(home: Path) -> Path:
+    return home / "rootfs/etc/ssh/ssh_host_ed25519_key.pub"
 
 
 def _secrets(spec: HostSpec) -> Path:
@@ -85,12 +113,16 @@ def ssh_key(spec: HostSpec) -> Path:
     if not key.exists():
         key.parent.mkdir(parents=True, exist_ok=True)
         key.parent.chmod(0o700)
-        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "pacs operator", "-f", str(key))
+        partial, public = key.with_name("ssh_key.part"), key.with_name("ssh_key.part.pub")
+        for stale in (partial, public):
+            stale.unlink(missing_ok=True)
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "pacs operator", "-f", str(partial))
+        public.rename(key.with_suffix(".pub"))
+        partial.rename(key)
     return key
 
 
-def _prepare_root(spec: HostSpec, home: Path) -> None:
-    """Unpack the root file system and give it its name, keys and nothing else."""
+def _unpack_root(home: Path) -> None:
     root = home / "rootfs"
     if not root.is_dir():
         partial = home / "rootfs.part"
@@ -98,6 +130,11 @@ def _prepare_root(spec: HostSpec, home: Path) -> None:
         partial.mkdir()
         run("tar", "--extract", "--numeric-owner", "--file", str(host_root()), "--directory", str(partial))
         partial.rename(root)
+
+
+def _equip_root(spec: HostSpec, home: Path) -> None:
+    """Give the root file system its name, its keys and what a real machine has, and nothing else."""
+    root = home / "rootfs"
     # Written once: what an operator changes on the host later is the play's to find, not ours to undo.
     _write_once(root / "etc/hostname", f"{spec.name}\n", replace="etc/hostname.set")
     _write_machine_setup(root)
@@ -168,30 +205,19 @@ def _write_once(path: Path, text: str, *, replace: str) -> None:
 
 def _start_keeper(spec: HostSpec, home: Path, devices: dict[str, str]) -> None:
     document = home / "keeper.json"
-    document.write_text(json.dumps({"spec": asdict(spec), "devices": devices}, default=str))
-    with (home / "keeper.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "infra.hosts.keeper", str(document)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            cwd=Path(__file__).resolve().parents[2],
-        )
-    (home / "keeper.pid").write_text(f"{process.pid}\n")
-    # A process that has just been executed shows an empty command line for a moment.
-    while keeper_pid(home) is None and process.poll() is None:
-        time.sleep(0.01)
+    partial = home / "keeper.json.part"
+    partial.write_text(json.dumps({"spec": asdict(spec), "devices": devices}, default=str))
+    partial.rename(document)
+    daemon.start("infra.hosts.keeper", [str(document)], lock=_lock(home), log=home / "keeper.log")
+
+
+def _lock(home: Path) -> Path:
+    return home / "keeper.lock"
 
 
 def keeper_pid(home: Path) -> int | None:
-    """The pid of the host's keeper, if that process is alive and is a keeper."""
-    with contextlib.suppress(OSError, ValueError):
-        pid = int((home / "keeper.pid").read_text())
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        if b"infra.hosts.keeper" in command and str(home).encode() in command:
-            return pid
-    return None
+    """The pid of the host's keeper, if it runs."""
+    return daemon.holder(_lock(home))
 
 
 def _stop_keeper(home: Path) -> None:
@@ -202,8 +228,8 @@ def _stop_keeper(home: Path) -> None:
     for _ in _until(STOP_SECONDS):
         if keeper_pid(home) is None:
             return
-    os.killpg(pid, signal.SIGKILL)
-    _reap_machine(home.name)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _reap_machine(name: str) -> None:
@@ -240,7 +266,7 @@ def _until(seconds: float) -> Iterator[None]:
 
 
 def _facts(spec: HostSpec, home: Path, devices: dict[str, str], *, running: bool) -> HostFacts:
-    host_key = (home / "rootfs/etc/ssh/ssh_host_ed25519_key.pub").read_text().rsplit(" ", 1)[0].strip()
+    host_key = _host_key(home).read_text().rsplit(" ", 1)[0].strip()
     return HostFacts(
         name=spec.name,
         address=spec.address,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 
 SIZE_PATTERN = r"^[1-9][0-9]*(Mi|Gi|Ti|Pi)$"
 
@@ -13,8 +12,11 @@ _RETENTION = re.compile(r"P([1-9][0-9]*)([DMY])")
 # The longest month and the longest year: a retention must never come out shorter than what was promised.
 _DAYS = {"D": 1, "M": 31, "Y": 366}
 
-# A branch keeps this part of its disks free of images: PostgreSQL, segments and the outbox live there too.
+# A branch keeps this part of its disk free of images: PostgreSQL, segments, the outbox and metrics live there too.
 BRANCH_RESERVE = 0.15
+
+# Of its disk, for metrics: two weeks of a branch are some 300 MiB.
+_BRANCH_METRICS = 0.03
 
 
 class SizingError(ValueError):
@@ -44,22 +46,27 @@ def retention_days(text: str) -> int:
     return int(match[1]) * _DAYS[match[2]]
 
 
-def branch_cache_bytes(disks: Iterable[str]) -> int:
-    """What a branch's disks hold of images, after the reserve for its database and segments."""
-    return math.floor(sum(size_bytes(disk) for disk in disks) * (1 - BRANCH_RESERVE))
+def branch_cache_bytes(disk: str) -> int:
+    """What a branch's disk holds of images, after the reserve for its database and segments."""
+    return math.floor(size_bytes(disk) * (1 - BRANCH_RESERVE))
 
 
-def check_retention_fits(site: str, disks: Iterable[str], daily: str, retention: str) -> None:
-    """A branch must hold its retention's images on its own disks (M-12). Raises SizingError."""
-    room = branch_cache_bytes(disks)
+def branch_metrics_bytes(disk: str) -> int:
+    """What a branch's Prometheus may take of its disk: at most 4 GiB, and always within the reserve."""
+    return min(4 * _UNITS["Gi"], math.floor(size_bytes(disk) * _BRANCH_METRICS))
+
+
+def check_retention_fits(site: str, disk: str, daily: str, retention: str) -> None:
+    """A branch must hold its retention's images on its own disk (M-12). Raises SizingError."""
+    room = branch_cache_bytes(disk)
     days = retention_days(retention)
     needed = size_bytes(daily) * days
     if needed > room:
         possible = room // size_bytes(daily)
         raise SizingError(
             f"branch {site}: got a retention of {retention} ({days} days) at {daily} a day = "
-            f"{format_bytes(needed)}; its disks hold {format_bytes(room)} ({possible} days). "
-            "Add disks, or lower retention or daily_volume"
+            f"{format_bytes(needed)}; its disk holds {format_bytes(room)} ({possible} days). "
+            "Give it a larger disk, or lower retention or daily_volume"
         )
 
 

@@ -10,8 +10,8 @@ import json
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from joserfc import jwt
@@ -19,8 +19,15 @@ from joserfc.jwk import OKPKey
 
 from infra.pki.private_files import PkiError, clear_pem, load_key, save_key
 
-Scope = Literal["dicomweb:read", "dicomweb:store", "ops"]
 MAX_LIFETIME = timedelta(hours=12)
+
+
+class Scope(StrEnum):
+    """What a token may do (contracts section 9); the archive judges by the same words."""
+
+    READ = "dicomweb:read"
+    STORE = "dicomweb:store"
+    OPS = "ops"
 
 
 def ensure_token_key(directory: Path, passphrase: bytes) -> OKPKey:
@@ -53,15 +60,18 @@ def issue_token(
     now: datetime,
     lifetime: timedelta = timedelta(hours=1),
 ) -> str:
-    """Sign a token for `subject` over the studies of `institutions` (`["*"]`: every one).
+    """Sign a token for `subject` over the studies of `institutions` (`["*"]`: every one; none for `ops` alone).
 
     `issuer` is `https://pacs.<domain>`, `audience` `region:<region>` or `site:<site>`. Raises PkiError for
-    a lifetime beyond 12 hours, no institution or no scope: a token that allows nothing is a mistake.
+    a lifetime beyond 12 hours, no scope, or a `dicomweb` scope over no institution: a token that allows
+    nothing is a mistake.
     """
     if not timedelta(0) < lifetime <= MAX_LIFETIME:
         raise PkiError(f"a token may live up to {MAX_LIFETIME}; {lifetime} was asked for")
-    if not institutions or not scopes:
-        raise PkiError("a token needs at least one institution (or *) and one scope")
+    if not scopes:
+        raise PkiError("a token needs at least one scope")
+    if not institutions and set(scopes) != {Scope.OPS}:
+        raise PkiError("a token over studies needs at least one institution (or *)")
     issued = int(now.timestamp())
     claims = {
         "iss": issuer,

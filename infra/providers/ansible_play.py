@@ -116,6 +116,7 @@ def _role_files(roles: Path) -> Iterable[Path]:
         inside = path.relative_to(roles).parts
         if (
             path.is_file()
+            and len(inside) > 1
             and "molecule" not in inside
             and "__pycache__" not in inside
             and path.suffix != ".md"

@@ -54,7 +54,12 @@ class Archive:
         self._current = threading.Event()
         spool = settings.spool_directory
         self.sink = sink_of(settings, parts)
-        self.log = SegmentLog(spool / "segments" / "0", headroom_bytes=settings.spool_reserve_bytes)
+        self.log = SegmentLog(
+            spool / "segments" / "0",
+            headroom_bytes=settings.spool_reserve_bytes,
+            quarantine=settings.quarantine_directory,
+            set_aside=parts.metrics.quarantined,
+        )
         unsealed = Unsealed(parts.clock, lambda: self.log.live_records)
         self.log.subscribe(unsealed.received)
         self.sealer = Sealer(
@@ -133,7 +138,8 @@ class Archive:
             parts.clock,
             institution=settings.institution,
             site=settings.site,
-            guests=settings.outbox_directory is None,
+            # What a branch takes it must be able to forward: the centre refuses packs of others (403).
+            own_only=settings.outbox_directory is not None,
             ended=self.sealer.association_ended,
         )
         web = DicomWeb(parts.index, Retrieval(parts.store, parts.index), storing)

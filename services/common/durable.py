@@ -13,7 +13,7 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+def replace_file(path: Path, content: bytes | memoryview, mode: int = 0o600) -> None:
     """Write `path` so that a crash leaves the old file or the new one, never half of it; durable on return.
 
     The directory must be there. `mode` is the new file's, from its first byte on. Raises OSError; the old

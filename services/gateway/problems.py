@@ -31,15 +31,22 @@ PROBLEMS: dict[str, dict[str, object]] = {
         403,
         CLIENT_CERTIFICATE,
         "Client certificate needed",
-        "Packs are taken from enrolled sites only and no site certificate was presented.",
+        "Packs and figures are taken from enrolled sites only and no site certificate was presented.",
         "Enrol the site, then connect with its certificate.",
+    ),
+    "foreign_series": _problem(
+        400,
+        "foreign-series",
+        "Series of another site, or of none",
+        "The body is no remote-write request (1.0), or a series in it lacks the label site of the certificate.",
+        "Set the label site of every series to the name of the site that the certificate names.",
     ),
     "404": _problem(
         404,
         "not-found",
         "Not found",
         "Nothing is served at this path.",
-        "DICOMweb is at /dicom-web/, ingest at /ingest/v1/.",
+        "DICOMweb is at /dicom-web/, ingest at /ingest/v1/, remote write (POST) at /metrics/v1/write.",
     ),
     "401": _problem(
         401,
@@ -68,6 +75,13 @@ PROBLEMS: dict[str, dict[str, object]] = {
         "Misdirected request",
         "This connection was opened for another host name.",
         "Open a connection for the name that is asked for.",
+    ),
+    "429": _problem(
+        429,
+        "too-many",
+        "Too many requests",
+        "This site writes figures faster than the region takes them.",
+        "Send the same request again in a few seconds.",
     ),
     "500": _problem(
         500,

@@ -1,6 +1,6 @@
 """Renders nginx's configuration; the answer is the content of one ConfigMap.
 
-The template holds the structure, `problems.py` the texts, the two Lua files what nginx has no directive for.
+The template holds the structure, `problems.py` the texts, the Lua files what nginx has no directive for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from services.gateway.problems import PROBLEMS
 from services.gateway.settings import GatewaySettings
 
 _HERE = Path(__file__).parent
-_LUA_FILES = ("client_identity.lua", "traffic.lua")
+_LUA_FILES = ("client_identity.lua", "site_series.lua", "traffic.lua")
 
 
 def render(settings: GatewaySettings) -> dict[str, str]:

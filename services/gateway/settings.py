@@ -58,5 +58,8 @@ class GatewaySettings(BaseModel):
         default=500, ge=1, description="a hospital is one address behind NAT"
     )
     largest_body_gib: int = Field(default=4, ge=1, description="contracts section 7: a pack is at most 4 GiB")
+    largest_figures_kib: int = Field(
+        default=1024, ge=64, description="a remote-write request; Prometheus sends some 50 KiB at a time"
+    )
     upstream_seconds: int = Field(default=600, ge=1, description="silence after which a request is given up")
     refused_sites: tuple[RefusedSite, ...] = ()

@@ -1,34 +1,36 @@
 """The records of a segment log as bytes (docs/contracts.md, section 4).
 
-    segment: "PACSSEG1" | record ...
-    record:  "REC1" | u32 header length | u64 body length | header (canonical JSON) | body | u32 CRC-32
+    segment: "PACSSEG2" | key | record ...
+    record:  "REC2" | key | u32 header length | u64 body length | u32 CRC-32 of these
+             | header (canonical JSON) | body | u32 CRC-32 of header and body
 
-Numbers are little endian; the CRC-32 covers header and body.
+Numbers are little endian. `key` is 8 random bytes, new for each segment: nothing that a peer sends can pass
+for a record when recovery looks for the next one behind damage.
 """
 
 from __future__ import annotations
 
 import json
-import logging
+import mmap
 import os
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import BinaryIO, Self
+from typing import NamedTuple, Self
 
 from services.common.clock import rfc3339
 from services.packs.instance import Instance
 
-logger = logging.getLogger(__name__)
-
-MAGIC = b"PACSSEG1"
+MAGIC = b"PACSSEG2"
+RECORD_MAGIC = b"REC2"
+KEY_BYTES = 8
+SEGMENT_HEADER_BYTES = len(MAGIC) + KEY_BYTES
 MAX_HEADER_BYTES = 64 << 10
 
-_PREFIX = struct.Struct("<4sIQ")
+_PREFIX = struct.Struct("<4s8sIQI")
 _CHECK = struct.Struct("<I")
-_RECORD_MAGIC = b"REC1"
+_PIECE = 1 << 20
 
 Buffer = bytes | bytearray | memoryview
 
@@ -38,7 +40,11 @@ class LogError(Exception):
 
 
 class RecordDamaged(LogError):
-    """The record's CRC-32 does not fit its bytes."""
+    """No record starts here, or its CRC-32 does not fit its bytes."""
+
+
+class RecordTorn(LogError):
+    """The file ends within the record: its append was interrupted, so it was never acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,60 +94,94 @@ class Record:
     length: int
 
 
-def encode(header: RecordHeader, body: tuple[Buffer, ...]) -> tuple[list[Buffer], int]:
-    """The record as buffers to be written one after the other, with the body's length in bytes.
+class Found(NamedTuple):
+    """A whole record: where its body starts and how long it is, and where the record ends."""
 
-    The body is not copied. Raises `ValueError` for a header that recovery would refuse.
-    """
+    header: RecordHeader
+    start: int
+    length: int
+    end: int
+
+
+class Encoded(NamedTuple):
+    """A record but for its segment's key. The body (`length` bytes) is not copied."""
+
+    header: bytes
+    body: tuple[Buffer, ...]
+    length: int
+    check: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole record."""
+        return _PREFIX.size + len(self.header) + self.length + _CHECK.size
+
+    def parts(self, key: bytes) -> list[Buffer]:
+        """The record as buffers to be written one after the other into the segment of this key."""
+        return [_prefix(key, len(self.header), self.length), self.header, *self.body, _CHECK.pack(self.check)]
+
+
+def encode(header: RecordHeader, body: tuple[Buffer, ...]) -> Encoded:
+    """A record of this header and body. Raises `ValueError` for a header that recovery would refuse."""
     encoded = json.dumps(asdict(header), ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
     if len(encoded) > MAX_HEADER_BYTES:
         raise ValueError(f"record header of {len(encoded)} bytes; at most {MAX_HEADER_BYTES} are allowed")
-    length = sum(memoryview(part).nbytes for part in body)
     check = zlib.crc32(encoded)
     for part in body:
         check = zlib.crc32(part, check)
-    return [_PREFIX.pack(_RECORD_MAGIC, len(encoded), length), encoded, *body, _CHECK.pack(check)], length
+    return Encoded(encoded, body, sum(memoryview(part).nbytes for part in body), check)
 
 
-def read_segment(file: BinaryIO, sequence: int) -> Iterator[Record]:
-    """Whole records from the start of a segment; one whose CRC-32 fails is skipped, a torn end ends it."""
-    size = os.fstat(file.fileno()).st_size
-    if file.read(len(MAGIC)) != MAGIC:
-        if size:
-            logger.warning("segment %016d has no header: nothing of it was ever acknowledged", sequence)
-        return
-    position = len(MAGIC)
-    while position < size:
-        file.seek(position)
-        try:
-            found = read_record(file, size)
-        except RecordDamaged as problem:
-            # Torn by a power cut, or acknowledged and damaged since: later records are good either way.
-            logger.error("segment %016d, byte %d: %s", sequence, position, problem)  # noqa: TRY400
-        else:
-            if found is None:
-                logger.warning(
-                    "segment %016d ends in a torn record: %d bytes dropped", sequence, size - position
-                )
-                return
-            header, body = found
-            yield Record(header, sequence, position, len(body))
-        position = file.tell()
+def find_record(descriptor: int, key: bytes, position: int, size: int) -> Found:
+    """The record at `position` of a segment of `size` bytes, every byte of it checked.
 
-
-def read_record(file: BinaryIO, size: int) -> tuple[RecordHeader, bytes] | None:
-    """The record at the file's position, None where none starts or it runs past `size`.
-
-    Raises `RecordDamaged`, with the file's position after the record.
+    It is read piece by piece, whatever its length, and not through a mapping, where an unreadable sector
+    would end the process. Raises `RecordTorn` or `RecordDamaged`.
     """
-    prefix = file.read(_PREFIX.size)
-    if len(prefix) < _PREFIX.size:
-        return None
-    magic, header_length, length = _PREFIX.unpack(prefix)
-    end = file.tell() + header_length + length + _CHECK.size
-    if magic != _RECORD_MAGIC or header_length > MAX_HEADER_BYTES or end > size:
-        return None
-    encoded, body, check = file.read(header_length), file.read(length), file.read(_CHECK.size)
-    if zlib.crc32(body, zlib.crc32(encoded)) != _CHECK.unpack(check)[0]:
+    start = position + _PREFIX.size
+    if start > size:
+        raise RecordTorn(f"{size - position} bytes are too few for a record")
+    prefix = _read(descriptor, position, _PREFIX.size)
+    _, _, header_length, length, _ = _PREFIX.unpack(prefix)
+    if prefix != _prefix(key, header_length, length) or header_length > MAX_HEADER_BYTES:
+        raise RecordDamaged("no record starts there")
+    end = start + header_length + length + _CHECK.size
+    if end > size:
+        raise RecordTorn(f"{end - size} bytes of the record are missing")
+    encoded = _read(descriptor, start, header_length)
+    check = zlib.crc32(encoded)
+    for offset in range(start + header_length, end - _CHECK.size, _PIECE):
+        check = zlib.crc32(_read(descriptor, offset, min(_PIECE, end - _CHECK.size - offset)), check)
+    if check != _CHECK.unpack(_read(descriptor, end - _CHECK.size, _CHECK.size))[0]:
         raise RecordDamaged("the CRC-32 of a record does not fit its bytes")
-    return RecordHeader(**json.loads(encoded)), body
+    try:
+        header = RecordHeader(**json.loads(encoded))
+    except (ValueError, TypeError) as error:
+        raise RecordDamaged("the record's header is of another version") from error
+    return Found(header, start + header_length, length, end)
+
+
+def map_body(descriptor: int, found: Found) -> memoryview:
+    """The body of a record, mapped: as much memory as is looked at, and that the kernel may take back."""
+    if not found.length:
+        return memoryview(b"")
+    first = found.start - found.start % mmap.ALLOCATIONGRANULARITY
+    # Not closed by hand: whoever has the view still needs it.
+    mapped = mmap.mmap(descriptor, found.start + found.length - first, access=mmap.ACCESS_READ, offset=first)
+    return memoryview(mapped)[found.start - first :]
+
+
+def _prefix(key: bytes, header_length: int, length: int) -> bytes:
+    # Its own CRC-32: a length that cannot be trusted would make damage look like an interrupted append.
+    content = _PREFIX.pack(RECORD_MAGIC, key, header_length, length, 0)[: -_CHECK.size]
+    return content + _CHECK.pack(zlib.crc32(content))
+
+
+def _read(descriptor: int, offset: int, length: int) -> bytes:
+    try:
+        content = os.pread(descriptor, length, offset)
+    except OSError as error:
+        raise RecordDamaged(f"byte {offset} cannot be read: {error.strerror}") from error
+    if len(content) < length:
+        raise RecordDamaged(f"byte {offset + len(content)} is missing")
+    return content

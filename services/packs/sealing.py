@@ -195,11 +195,10 @@ class Sealer:
         try:
             body = self._log.read(record)
         except RecordDamaged as problem:
-            self._log.preserve(record, self._quarantine)
+            self._log.preserve(record)
             logger.critical(
                 "record of %s is damaged, its segment set aside: %s", header.sop_instance_uid, problem
             )
-            self._observer.quarantined()
             return False
         try:
             instance = scan(body, self._limits)

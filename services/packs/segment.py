@@ -23,14 +23,13 @@ from typing import BinaryIO, NamedTuple, Self
 
 from services.common.durable import sync_directory
 from services.packs.record import (
-    MAGIC,
+    SEGMENT_HEADER_BYTES,
     Buffer,
     LogError,
     Record,
     RecordDamaged,
     RecordHeader,
     encode,
-    read_record,
 )
 from services.packs.segment_file import LogFailed, OutOfRoom, SegmentFile
 
@@ -63,7 +62,8 @@ class SegmentLog:
     """Append-only log of received instances with group commit; safe to use from many threads.
 
     Room for a second copy of all that lies here stays free for the packs that empty the log, and
-    `headroom_bytes` beyond it. `durable=False` leaves every fdatasync out:
+    `headroom_bytes` beyond it. A segment that holds unreadable bytes is kept in `quarantine` (same file system;
+    `<directory>/quarantine` unless told), and `set_aside` is called. `durable=False` leaves every fdatasync out:
     it exists for the power-loss test's control, which must fail, and for nothing else.
     """
 
@@ -73,9 +73,12 @@ class SegmentLog:
         *,
         segment_bytes: int = 64 << 20,
         headroom_bytes: int = 256 << 20,
+        quarantine: Path | None = None,
+        set_aside: Callable[[], None] = lambda: None,
         durable: bool = True,
     ) -> None:
-        self._directory = directory
+        self._directory, self._quarantine = directory, quarantine or directory / "quarantine"
+        self._set_aside = set_aside
         self._segment_bytes, self._headroom_bytes, self._durable = segment_bytes, headroom_bytes, durable
         directory.mkdir(parents=True, exist_ok=True)
         self._lock_file = _lock(directory)
@@ -112,48 +115,43 @@ class SegmentLog:
         """
         future: Future[Record] = Future()
         future.set_running_or_notify_cancel()  # what is written cannot be cancelled
-        parts, length = encode(header, body)
-        size = sum(memoryview(part).nbytes for part in parts)
+        encoded = encode(header, body)
         with self._lock:
             try:
-                segment = self._segment_for(size)
-                offset = segment.append(parts)
+                segment = self._segment_for(encoded.size)
+                offset = segment.append(encoded.parts(segment.key))
             except LogError as error:
                 if self._active is not None and self._active.failure is not None:
                     self._retire(self._active)
                 future.set_exception(error)
                 return future
-            record = Record(header, segment.sequence, offset, length)
+            record = Record(header, segment.sequence, offset, encoded.length)
             segment.waiting += 1
-            self._pending.append(_Waiting(segment, record, offset + size, future))
+            self._pending.append(_Waiting(segment, record, offset + encoded.size, future))
             self._wake.notify()
         return future
 
-    def read(self, record: Record) -> bytes:
-        """The body of a record. Raises `RecordDamaged`."""
-        path = self._path(record.segment)
-        try:
-            with path.open("rb") as file:
-                file.seek(record.offset)
-                found = read_record(file, path.stat().st_size)
-        except OSError as error:
-            raise RecordDamaged(f"{path.name} cannot be read: {error.strerror}") from error
-        if found is None or found[0] != record.header:
-            raise RecordDamaged(f"there is no such record at byte {record.offset} of {path.name}")
-        return found[1]
+    def read(self, record: Record) -> memoryview:
+        """The body of a record that is not released, mapped and not held in memory. Raises `RecordDamaged`."""
+        with self._lock:
+            segment = self._segments.get(record.segment)
+        if segment is None:
+            raise RecordDamaged(f"segment {record.segment} is released")
+        return segment.read(record)
 
-    def preserve(self, record: Record, folder: Path) -> None:
-        """Keep the record's whole segment in `folder` (same file system), for support, after its release."""
-        path = self._path(record.segment)
-        target = folder / f"{self._directory.name}-{path.name}"
-        if not target.exists():
-            os.link(path, target)
-            sync_directory(folder)
+    def preserve(self, record: Record) -> None:
+        """Keep the record's whole segment in quarantine, for support, beyond its release."""
+        with self._lock:
+            segment = self._segments.get(record.segment)
+        if segment is not None:
+            segment.damaged = True
+            self._preserve(segment)
 
     def release(self, records: Iterable[Record]) -> None:
         """Note that these records lie in durable packs; a segment whose records are all released is deleted.
 
-        The note itself is durable, so that a restart does not seal a record twice.
+        The note itself is durable, so that a restart does not seal a record twice. Raises `OSError` where the
+        disk does not take it; the call may be repeated.
         """
         by_segment: dict[int, list[int]] = {}
         for record in records:
@@ -166,11 +164,16 @@ class SegmentLog:
                 segment.live.difference_update(offsets)
                 if segment is self._active and not segment.live and not segment.waiting:
                     self._retire(segment)
-                emptied = self._forget_if_empty(segment)
+                emptied = self._is_empty(segment)
             if emptied:
-                segment.delete()
+                self._delete(segment)
             else:
                 segment.note_released(offsets)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread lives that makes records durable; without it nothing is taken."""
+        return self._flusher.is_alive()
 
     @property
     def live_records(self) -> int:
@@ -212,7 +215,11 @@ class SegmentLog:
                 f"the {needed} that sealing needs. Free or add space; the sender may try again."
             )
         active = self._active
-        if active is not None and active.written + size > self._segment_bytes and active.written > len(MAGIC):
+        if (
+            active is not None
+            and active.written + size > self._segment_bytes
+            and active.written > SEGMENT_HEADER_BYTES
+        ):
             self._retire(active)
         if self._active is None:
             self._active = SegmentFile.create(self._path(self._next), durable=self._durable)
@@ -227,29 +234,65 @@ class SegmentLog:
         if not segment.waiting:
             segment.close()
 
-    def _forget_if_empty(self, segment: SegmentFile) -> bool:
+    def _is_empty(self, segment: SegmentFile) -> bool:
         """Whether nobody needs the segment's file any more. Lock held."""
-        if segment is self._active or segment.waiting or segment.live:
-            return False
-        return self._segments.pop(segment.sequence, None) is not None
+        return not (segment is self._active or segment.waiting or segment.live)
+
+    def _delete(self, segment: SegmentFile) -> None:
+        """Remove an empty segment, but not what cannot be read in it. Raises `OSError`; it is then still known."""
+        if segment.damaged:
+            self._preserve(segment)
+        segment.delete()
+        with self._lock:
+            self._segments.pop(segment.sequence, None)
+
+    def _preserve(self, segment: SegmentFile) -> None:
+        # The inode is in the name: a sequence number comes again, a file that lies in quarantine keeps its own.
+        name = f"{self._directory.name}-{segment.path.stem}-{segment.path.stat().st_ino}.seg"
+        target = self._quarantine / name
+        if target.exists():
+            return
+        self._quarantine.mkdir(parents=True, exist_ok=True)
+        os.link(segment.path, target)
+        sync_directory(self._quarantine)
+        logger.critical("segment %s holds damaged bytes and is kept as %s", segment.path.name, target)
+        self._set_aside()
 
     def _flush_forever(self) -> None:
-        while True:
+        batch: list[_Waiting] = []
+        try:
+            while batch := self._next_batch():
+                self._flush(batch)
+        finally:
+            # However this thread ends: nobody may wait for it, and nothing more may be taken.
             with self._lock:
-                while not self._pending and not self._closing:
-                    self._wake.wait()
-                if not self._pending:
-                    return
-                batch, self._pending = self._pending, []
-            # While this sync runs the next records gather: that is the group commit, it needs no timer.
-            segments = list({waiting.segment.sequence: waiting.segment for waiting in batch}.values())
-            if self._durable:
-                for segment in segments:
-                    segment.sync()
+                self._closing = True
+                batch, self._pending = batch + self._pending, []
             for waiting in batch:
-                self._settle(*waiting)
+                if not waiting.future.done():
+                    waiting.future.set_exception(LogFailed("the segment log has stopped; send again later"))
+
+    def _next_batch(self) -> list[_Waiting]:
+        """What waits to be durable, as soon as there is any; nothing when the log is closed."""
+        with self._lock:
+            while not self._pending and not self._closing:
+                self._wake.wait()
+            batch, self._pending = self._pending, []
+            return batch
+
+    def _flush(self, batch: list[_Waiting]) -> None:
+        # While this sync runs the next records gather: that is the group commit, it needs no timer.
+        segments = list({waiting.segment.sequence: waiting.segment for waiting in batch}.values())
+        if self._durable:
             for segment in segments:
+                segment.sync()
+        for waiting in batch:
+            self._settle(*waiting)
+        for segment in segments:
+            try:
                 self._tidy(segment)
+            except OSError:  # it takes room until the next start, which tries again
+                logger.exception("segment %s could not be removed", segment.path.name)
 
     def _settle(self, segment: SegmentFile, record: Record, end: int, future: Future[Record]) -> None:
         with self._lock:
@@ -273,10 +316,10 @@ class SegmentLog:
                 self._retire(segment)
             elif segment is not self._active and not segment.waiting:
                 segment.close()
-            emptied = self._forget_if_empty(segment)
+            emptied = self._is_empty(segment)
         if emptied:
             try:
-                segment.delete()
+                self._delete(segment)
             except OSError:  # this thread answers every sender: it must not end for a file too many
                 logger.exception("segment %s could not be removed", segment.path.name)
 
@@ -287,10 +330,17 @@ class SegmentLog:
             segment = SegmentFile(path)
             recovered += segment.recover()
             self._next = segment.sequence + 1
-            if segment.live:
-                self._segments[segment.sequence] = segment
-            else:
-                segment.delete()
+            self._segments[segment.sequence] = segment
+            try:
+                if segment.damaged:
+                    self._preserve(segment)
+                if not segment.live:
+                    self._delete(segment)
+            except OSError:  # a full disk, for one; what cannot be preserved is not deleted either
+                logger.exception("segment %s stays until there is room", path.name)
+        for notes in self._directory.glob("*.released"):
+            if not notes.with_suffix(".seg").exists():
+                notes.unlink()  # a power cut kept them; `SegmentFile.create` makes sure that it did no harm
         return recovered
 
 

@@ -8,13 +8,26 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import secrets
 import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
 from services.common.durable import sync_directory
-from services.packs.record import MAGIC, Buffer, LogError, Record, read_segment
+from services.packs.record import (
+    KEY_BYTES,
+    MAGIC,
+    SEGMENT_HEADER_BYTES,
+    Buffer,
+    LogError,
+    Record,
+    RecordDamaged,
+    RecordTorn,
+    find_record,
+    map_body,
+)
+from services.packs.segment_scan import scan_segment
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +44,14 @@ class LogFailed(LogError):
 
 class SegmentFile:
     """A segment of `written` bytes; `live` are the offsets of durable, unreleased records, `waiting` counts
-    unsynced ones."""
+    unsynced ones. `damaged`: it holds bytes that cannot be read and must be preserved before it goes.
+    `key` marks all that belongs to it: its records, and the notes of those that are released."""
 
     def __init__(self, path: Path, descriptor: int = -1) -> None:
         self.path = path
         self.sequence = int(path.stem)
+        self.key = secrets.token_bytes(KEY_BYTES)
+        self.damaged = False
         self.written = 0
         self.waiting = 0
         self.live: set[int] = set()
@@ -45,13 +61,17 @@ class SegmentFile:
 
     @classmethod
     def create(cls, path: Path, *, durable: bool) -> Self:
-        """A new segment with its header, its name synced. Raises `OutOfRoom`, `LogFailed`."""
+        """A new segment with its header, its name synced. Raises `OutOfRoom`, `LogFailed`.
+
+        Notes that a power cut left of an earlier segment of this name go first.
+        """
         try:
             segment = cls(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise _translate(error, f"create {path}") from error
         try:
-            segment.append([MAGIC])
+            segment.append([MAGIC, segment.key])
+            path.with_suffix(".released").unlink(missing_ok=True)
             if durable:
                 sync_directory(path.parent)
         except (LogError, OSError) as error:
@@ -62,15 +82,28 @@ class SegmentFile:
 
     def recover(self) -> list[Record]:
         """Unreleased records that an earlier process left, made durable before they are believed."""
-        released = self._released()
         with self.path.open("rb") as file:
             os.fdatasync(file.fileno())  # after a kill they may lie in the page cache only
-            records = [
-                record for record in read_segment(file, self.sequence) if record.offset not in released
-            ]
+            scan = scan_segment(file.fileno(), self.sequence)
             self.written = os.fstat(file.fileno()).st_size
+        self.key, self.damaged = scan.key, scan.damaged
+        released = self._released()
+        records = [record for record in scan.records if record.offset not in released]
         self.live = {record.offset for record in records}
         return records
+
+    def read(self, record: Record) -> memoryview:
+        """The body of a record, mapped once all of it was checked. Raises `RecordDamaged`."""
+        try:
+            with self.path.open("rb") as file:
+                found = find_record(file.fileno(), self.key, record.offset, os.fstat(file.fileno()).st_size)
+                if found.header == record.header:
+                    return map_body(file.fileno(), found)
+        except FileNotFoundError as error:
+            raise RecordDamaged(f"{self.path.name} is gone") from error
+        except RecordTorn as error:
+            raise RecordDamaged(str(error)) from error
+        raise RecordDamaged(f"there is another record at byte {record.offset} of {self.path.name}")
 
     def append(self, parts: Sequence[Buffer]) -> int:
         """Write all of `parts` at the end and return where they start, or nothing of them.
@@ -108,10 +141,13 @@ class SegmentFile:
 
     def note_released(self, offsets: Iterable[int]) -> None:
         """Remember durably that these records lie in packs, so that a restart does not seal them again."""
-        path = self.path.with_suffix(".released")
+        path = self._notes
         is_new = not path.exists()
         with path.open("ab") as file:
-            file.write(b"".join(_RELEASED.pack(offset) for offset in offsets))
+            # A note that a crash cut short must not shift the next ones.
+            whole = file.tell() - file.tell() % _RELEASED.size
+            file.truncate(whole)
+            file.write((b"" if whole else self.key) + b"".join(map(_RELEASED.pack, offsets)))
             file.flush()
             os.fdatasync(file.fileno())
         if is_new:
@@ -122,7 +158,7 @@ class SegmentFile:
         if self._descriptor < 0:
             return
         if self.failure is not None:
-            self._cut_to(max(self._durable, len(MAGIC)))
+            self._cut_to(max(self._durable, SEGMENT_HEADER_BYTES))
         os.close(self._descriptor)
         self._descriptor = -1
 
@@ -130,7 +166,11 @@ class SegmentFile:
         """Remove the segment, then its notes: the other order would bring its records back."""
         self.path.unlink(missing_ok=True)
         sync_directory(self.path.parent)
-        self.path.with_suffix(".released").unlink(missing_ok=True)
+        self._notes.unlink(missing_ok=True)
+
+    @property
+    def _notes(self) -> Path:
+        return self.path.with_suffix(".released")
 
     def _cut_to(self, length: int) -> bool:
         try:
@@ -142,11 +182,15 @@ class SegmentFile:
 
     def _released(self) -> set[int]:
         try:
-            content = self.path.with_suffix(".released").read_bytes()
+            content = self._notes.read_bytes()
         except FileNotFoundError:
             return set()
+        if content[:KEY_BYTES] != self.key:
+            # Of another segment, or damaged: sealing a record twice does less harm than not at all.
+            self._notes.unlink()
+            return set()
         whole = len(content) - len(content) % _RELEASED.size
-        return {offset for (offset,) in _RELEASED.iter_unpack(content[:whole])}
+        return {offset for (offset,) in _RELEASED.iter_unpack(content[KEY_BYTES:whole])}
 
 
 def _write_all(descriptor: int, parts: Sequence[Buffer], offset: int) -> int:

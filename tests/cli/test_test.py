@@ -51,3 +51,16 @@ def test_a_failed_linter_fails_the_run_but_the_tests_still_run_last(
         assert stop.value.exit_code == ExitCode.DIFFERENCE
     assert ran[-1] == "pytest"
     assert ran.count("pytest") == 1
+
+
+def test_a_larger_scale_reaches_the_fault_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    environments: list[dict[str, str]] = []
+
+    def run(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        environments.append(options["env"])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(verb.subprocess, "run", run)
+    monkeypatch.setattr(verb.debian, "install", lambda *_: [])
+    verb.test(scale=20)
+    assert environments[-1]["PACS_SCALE"] == "20"

@@ -12,7 +12,8 @@ import yaml
 
 from dashboards.build import OUT, alerts
 
-RULES = OUT / "rules" / "pacs.yaml"
+RULES = OUT / "rules" / "centre" / "pacs.yaml"
+BRANCH_RULES = OUT / "rules" / "branch" / "pacs.yaml"
 READS, TOOK = "pacs_gateway_requests_total", "pacs_gateway_request_duration_seconds"
 EDGE = '{job="edge",site="a"}'
 
@@ -57,6 +58,15 @@ def disk(free: float) -> dict[str, str]:
         f"node_filesystem_avail_bytes{labels}": f"{free}+0x60",
         f"node_filesystem_size_bytes{labels}": "100+0x60",
     }
+
+
+def process(started: str) -> dict[str, str]:
+    return {'process_start_time_seconds{job="edge",site="a",instance="h"}': started}
+
+
+def unit(active: str) -> dict[str, str]:
+    labels = '{site="a",instance="h",name="kubelet.service",state="active"}'
+    return {f"node_systemd_unit_state{labels}": active}
 
 
 def ceph(used: float) -> dict[str, str]:
@@ -180,6 +190,10 @@ CASES = (
     Case("DiskFillingUp", "40 % free", disk(40), 40, 0),
     Case("DiskFull", "3 % free", disk(3), 5, 1),
     Case("DiskFull", "12 % free", disk(12), 5, 0),
+    Case("PartRestarting", "starts anew every five minutes", process("0x4 300x4 600x4 900x4 1200x4 1500x9"), 25, 1),
+    Case("PartRestarting", "an upgrade", process("0x10 600x20"), 25, 0),
+    Case("HostServiceDown", "the kubelet is stopped", unit("1x5 0x20"), 15, 1),
+    Case("HostServiceDown", "the kubelet is started anew", unit("1x5 0x2 1x20"), 15, 0),
     Case("ObjectStoreFillingUp", "80 % used", ceph(80), 40, 1),
     Case("ObjectStoreFillingUp", "60 % used", ceph(60), 40, 0),
     Case("ObjectStoreUnhealthy", "HEALTH_ERR", {"ceph_health_status": "2x20"}, 5, 1),
@@ -278,9 +292,10 @@ def test_the_cases_can_fail(tmp_path, monkeypatch):
 
 
 @needs_promtool
-def test_the_rule_file_is_valid():
+@pytest.mark.parametrize("rules", [RULES, BRANCH_RULES], ids=["centre", "branch"])
+def test_the_rule_file_is_valid(rules):
     result = subprocess.run(
-        ["promtool", "check", "rules", str(RULES)], capture_output=True, text=True, check=False
+        ["promtool", "check", "rules", str(rules)], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stdout + result.stderr
 

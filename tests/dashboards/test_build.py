@@ -14,6 +14,7 @@ from dashboards.build import OUT, alerts, boards, render, stale, write
 from dashboards.config import Config
 from dashboards.grafana import dashboard
 from dashboards.page_panels import page_panels
+from infra.components.gateway import read_pages
 
 BOARDS = boards()
 
@@ -25,10 +26,10 @@ def test_out_is_current():
 def test_a_changed_a_missing_and_a_foreign_file_are_noticed(tmp_path):
     write(tmp_path)
     assert stale(tmp_path) == []
-    (tmp_path / "page" / "page.js").write_text("altered")
-    (tmp_path / "rules" / "pacs.yaml").unlink()
+    (tmp_path / "page" / "panels.json").write_text("altered")
+    (tmp_path / "rules" / "branch" / "pacs.yaml").unlink()
     (tmp_path / "grafana" / "old.json").write_text("{}")
-    assert stale(tmp_path) == ["grafana/old.json", "page/page.js", "rules/pacs.yaml"]
+    assert stale(tmp_path) == ["grafana/old.json", "page/panels.json", "rules/branch/pacs.yaml"]
     write(tmp_path)
     assert stale(tmp_path) == []
 
@@ -91,12 +92,15 @@ def test_thresholds_colour_the_bad_side():
 def test_boards_ask_for_the_chosen_site_and_rules_for_every_site():
     text = render()
     assert "$site" in text["grafana/pacs-region.json"]
-    assert "$site" not in text["rules/pacs.yaml"]
+    assert "$site" not in text["rules/centre/pacs.yaml"] + text["rules/branch/pacs.yaml"]
 
 
 def test_the_page_asks_nobody_but_its_own_origin():
-    for name, text in render().items():
-        if name.startswith("page/"):
-            addresses = set(re.findall(r"https?:[^\s\"']+", text)) - {"http://www.w3.org/2000/svg"}
-            assert not addresses, name
-    assert "style=" not in render()["page/index.html"], "inline styles are refused by the gateway's CSP"
+    pages = read_pages(OUT.parent / "page", OUT / "page")
+    assert set(pages) == {
+        "index.html", "icon.svg", "page.css", "page.js", "chart.js", "texts.js", "panels.json",
+    }  # fmt: skip
+    for name, text in pages.items():
+        addresses = set(re.findall(r"https?:[^\s\"']+", text)) - {"http://www.w3.org/2000/svg"}
+        assert not addresses, name
+    assert "style=" not in pages["index.html"], "inline styles are refused by the gateway's CSP"

@@ -50,7 +50,7 @@ class Centre:
 def serving(centre: Centre, token: str) -> Iterator[str]:
     class Handler(SimpleHTTPRequestHandler):
         def __init__(self, *arguments: object) -> None:
-            super().__init__(*arguments, directory=str(OUT / "page"))
+            super().__init__(*arguments, directory=str(OUT.parent / "page"))
 
         def end_headers(self) -> None:
             self.send_header("Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'")
@@ -67,6 +67,8 @@ def serving(centre: Centre, token: str) -> Iterator[str]:
                     f"sessionStorage.setItem('token', {token!r}); location.replace('index.html?lang=en');"
                 )
                 return self.send(200, "text/javascript", script.encode())
+            if url.path == "/ops/panels.json":
+                return self.send(200, "application/json", (OUT / "page/panels.json").read_bytes())
             self.path = url.path.removeprefix("/ops")
             return super().do_GET()
 

@@ -149,10 +149,10 @@ def supplies_for(region: RegionConfig, state_dir: Path) -> Supplies:
     ]
     return Supplies(
         state_dir=state_dir,
-        images=image_references(region, built),
+        images=image_references(region, built, {}),
         archives=archives if by_files else [],
         programs={"kubeadm": "/cache/kubeadm", "kubelet": "/cache/kubelet"},
-        versions=Versions(etcd="3.6.16-0", coredns="1.14.7"),
+        versions=Versions(etcd="3.6.16-0", coredns="1.14.7", pause="3.10.2"),
         manifest=manifest,
         pull_policy="Never" if by_files else "IfNotPresent",
     )

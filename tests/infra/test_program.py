@@ -53,7 +53,8 @@ def test_the_program_reads_the_region_that_pulumi_hands_it_and_exports_where_it_
     region = yaml.safe_load(stack_file("local").read_text(encoding="utf-8"))["config"][CONFIG_KEY]
     recording, exported = run(region, monkeypatch, tmp_path)
     assert exported["gateway_url"] == f"https://{load_region('local').gateway_name}"
-    assert set(exported) == {"gateway_url", "kubeconfig", "branches"}
+    assert set(exported) == {"gateway_url", "kubeconfig", "branches", "network_policies"}
+    assert exported["network_policies"] == "declared, enforced by nobody: network.cni is bridge"
     assert recording.of_type(":Host")
 
 

@@ -124,7 +124,7 @@ def test_pods_outside_the_listed_exceptions_are_restricted(built: Built) -> None
 
 def test_the_exceptions_from_restricted_are_these_and_each_has_a_reason(built: Built) -> None:
     exceptions = {found.namespace: found for found in built.region.kubernetes.pod_security_exceptions}
-    assert set(exceptions) == {naming.CEPH, naming.VOLUMES}
+    assert set(exceptions) == {naming.CEPH, naming.VOLUMES, naming.NODE_METRICS}
     for entry in built.applied.of_type("core/v1:Namespace"):
         metadata = entry.inputs["metadata"]
         level = exceptions[entry.name].level if entry.name in exceptions else "restricted"

@@ -1,22 +1,17 @@
 """A file system whose page cache can be lost on demand: XFS on a loop file, ended by FS_IOC_SHUTDOWN.
 
-With the flag NOLOGFLUSH neither dirty pages nor the log reach the disk any more, as in a power cut; the next
-mount sees only what had been synced.
+The next mount sees only what had been synced (`infra.hosts.power`).
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# linux/fs.h: FS_IOC_SHUTDOWN is _IOR('X', 125, __u32); FS_SHUTDOWN_FLAGS_NOLOGFLUSH is 2.
-_SHUTDOWN = 0x8004587D
-_NO_LOG_FLUSH = struct.pack("I", 2)
+from infra.hosts.power import lose_unwritten
+
 _BYTES = 320 << 20  # mkfs.xfs wants 300 MiB; the file is sparse
 
 
@@ -36,11 +31,7 @@ class CuttableDisk:
 
     def cut(self) -> None:
         """Lose everything that is not on the disk. Every later write fails with EIO."""
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.ioctl(descriptor, _SHUTDOWN, _NO_LOG_FLUSH)
-        finally:
-            os.close(descriptor)
+        lose_unwritten(self.path)
 
 
 @contextmanager

@@ -26,13 +26,14 @@ from services.packs.pack import Footer, footer_of
 from tests.integration.ingest_centre import IngestCentre
 from tests.integration.postgres import PostgresServer, database, postgres
 from tests.integration.region_door import DOMAIN, Door, free_port, resolve_locally, wait_for
+from tests.scale import SCALE
 from tests.services.edge.adapters.test_receipt_judge import judge_of
 from tests.services.edge.branch import HandClock, ReceiptOffice, offer, seal
 
 __all__ = ["database", "postgres"]
 
 pytestmark = pytest.mark.integration
-KILLS = int(os.environ.get("PACS_KILLS", "8"))
+KILLS = 8 * SCALE
 
 
 class Branch:

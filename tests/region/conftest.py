@@ -12,6 +12,7 @@ from cli.engine.workspace import Layout
 from cli.local_hosts import found
 from infra.hosts.base import HostFacts, HostSpec
 from infra.hosts.nspawn import NspawnHosts
+from tests.region.figures import noted
 from toolchain.install import installed
 from toolchain.paths import REPOSITORY, state_directory
 
@@ -34,6 +35,14 @@ def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 def region() -> dict[str, Any]:
     """The region, up; what `up --json` said."""
     return document(pacs("up", "--json"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures of the fault tests, above the closing line."""
+    if noted():
+        terminalreporter.section("what the faults took")
+        for line in noted():
+            terminalreporter.write_line(line)
 
 
 def host(name: str) -> tuple[HostSpec, HostFacts]:

@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 
+from cli.engine.workspace import Layout
 from tests.region.conftest import document, kubectl, on_host, pacs
+from tests.region.interruption import kill_ups, leftovers, new_temporary_files
+from tests.scale import SCALE
 
-pytestmark = [pytest.mark.region, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.region, pytest.mark.timeout(1800 * SCALE)]
 
 CONTAINERD = "/etc/containerd/config.toml"
 
 
 def test_every_part_of_the_region_is_healthy(region: dict[str, Any]) -> None:
-    assert {part["name"]: part["state"] for part in region["parts"] if part["state"] != "healthy"} == {}
+    assert {part["part"]: part["state"] for part in region["parts"] if part["state"] != "healthy"} == {}
     assert region["outputs"]["branches"] == {"yanchang": "applied"}
 
 
@@ -66,12 +69,16 @@ def test_no_secret_stands_in_clear_in_the_state_or_the_logs(region: dict[str, An
                 assert not [needle[:24] for needle in needles if needle and needle in text], path
 
 
-def test_images_are_there_after_the_machine_was_taken_down_with_its_data_kept(region: dict[str, Any]) -> None:
+def test_images_are_there_after_a_down_that_keeps_data_and_an_up_that_was_killed_again_and_again(
+    region: dict[str, Any],
+) -> None:
     listed = "find /var/lib/pacs/packs -name '*.pack' | sort"
     before = on_host("yanchang", listed)
     assert before
     assert pacs("down", "--keep-data").returncode == 0
+    kill_ups(3 * SCALE)
     document(pacs("up", "--json"))
+    assert leftovers(Layout("local")) == []
     assert on_host("yanchang", listed) == before
     done = pacs("verify", "--json")
     assert done.returncode == 0, done.stdout[-4000:]
@@ -90,6 +97,7 @@ def test_down_leaves_nothing_on_the_machine(region: dict[str, Any]) -> None:
     assert "/var/lib/pacs" not in Path("/proc/mounts").read_text(encoding="utf-8")
     assert not list(Path("/sys/fs/cgroup").glob("*/pacs-*"))
     assert not Path("/var/lib/pacs/local").exists()
+    assert new_temporary_files() == []
     commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if _exists(path)]
     assert not [command for command in commands if b"/var/lib/pacs/local" in command]
     assert _nft() == rules

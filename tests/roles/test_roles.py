@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +44,11 @@ def test_the_table_of_contents_names_files_that_exist(role: str) -> None:
     tasks = yaml.safe_load((ROLES / role / "tasks/main.yml").read_text())
     for task in tasks:
         assert (ROLES / role / "tasks" / task["ansible.builtin.import_tasks"]).is_file()
+
+
+@pytest.mark.parametrize("role", ["ceph_device", "edge_node"])
+def test_a_role_takes_only_what_it_uses(role: str) -> None:
+    folders = (ROLES / role / name for name in ("tasks", "templates", "vars", "handlers"))
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    text = "\n".join(path.read_text() for path in files)
+    assert [name for name in options(role) if not re.search(rf"\b{name}\b", text)] == []

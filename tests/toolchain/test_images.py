@@ -39,10 +39,10 @@ def test_a_changed_service_is_another_image(monkeypatch: pytest.MonkeyPatch) -> 
     assert image.key() != before
 
 
-def test_no_image_of_ours_runs_as_root_unless_rook_asks_for_it() -> None:
+def test_no_image_of_ours_begins_as_root_but_these() -> None:
     ours = {name: image for name, image in images.catalogue().items() if not image.repository}
     roots = {name for name, image in ours.items() if not image.config.user}
-    assert roots == {"ceph", "local-path-provisioner", "step-ca"}
+    assert roots == {"ceph", "flannel", "local-path-provisioner", "step-ca"}
 
 
 def test_an_unknown_image_is_refused() -> None:

@@ -245,6 +245,21 @@ def test_two_runs_fill_the_cache_one_after_the_other(cache: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def test_a_run_that_finds_everything_waits_for_nobody_and_leaves_the_builder_its_cache(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "versions", pinned)
+    (cache / "go/build").mkdir(parents=True)
+    for group in pinned().tools:
+        directory = install.group_directory(group, pinned())
+        directory.mkdir(parents=True)
+        (directory / "demo").touch(0o755)
+    with install.installing(Silent()):
+        assert install.ensure(None, Silent()).binaries
+        install.drop_build_cache()
+    assert (cache / "go/build").is_dir()
+
+
 def test_our_tools_come_first_on_the_search_path(tmp_path: Path) -> None:
     tools = install.Toolset(
         {"a": tmp_path / "one" / "a", "b": tmp_path / "two" / "b", "c": tmp_path / "one" / "c"}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from toolchain.errors import VersionsError
+from toolchain.build import without_lines
+from toolchain.errors import BuildError, VersionsError
 from toolchain.versions import TOOLCHAIN, cache_key, expand, load, versions
 
 GROUPS = sorted(versions().tools)
@@ -104,3 +105,25 @@ def test_the_cache_key_follows_the_modules_and_not_the_download_address(tmp_path
     changed = cache_key("etcd", tool, tmp_path)
     assert changed != before
     assert cache_key("etcd", tool.model_copy(update={"version": "3.6.17"}), tmp_path) != changed
+
+
+def test_an_optional_group_comes_only_when_it_is_named() -> None:
+    optional = {group for group, tool in versions().tools.items() if tool.optional}
+    assert optional == {"distribution", "flannel"}
+    assert set(versions().usual) == set(versions().tools) - optional
+
+
+def test_lines_that_are_left_out_must_have_been_there(tmp_path: Path) -> None:
+    file = tmp_path / "main.go"
+    file.write_text('import (\n\t_ "a/udp"\n\t_ "a/vxlan"\n)\n', encoding="utf-8")
+    without_lines(file, ['a/udp"'])
+    assert file.read_text(encoding="utf-8") == 'import (\n\t_ "a/vxlan"\n)\n'
+    with pytest.raises(BuildError, match='a/udp"'):
+        without_lines(file, ['a/udp"'])
+
+
+def test_a_group_without_omitted_lines_keeps_the_key_that_older_caches_have() -> None:
+    tool = versions().tools["flannel"]
+    kept = tool.model_copy(update={"build": tool.build.model_copy(update={"omit": []})})
+    assert cache_key("flannel", kept) != cache_key("flannel", tool)
+    assert "omit" not in kept.build.model_dump(exclude_defaults=True)

@@ -70,7 +70,11 @@ class Stored:
 
 
 class StoreService:
-    """Takes instances from a multipart body into the segment log."""
+    """Takes instances from a multipart body into the segment log.
+
+    `own_only`: every instance must be of `institution`, because the site's certificate lets it forward no
+    other. Where nothing is forwarded (the centre) a token of one other institution stores for that one.
+    """
 
     def __init__(
         self,
@@ -81,21 +85,24 @@ class StoreService:
         *,
         institution: str,
         site: str,
-        guests: bool,
+        own_only: bool,
         ended: Callable[[str], None],
     ) -> None:
-        """`guests`: whether other institutions' instances are taken; a branch may forward its own alone."""
+        """`own_only`: other institutions' instances are refused; a branch may forward its own alone."""
         self._log, self._incoming, self._metrics, self._clock = log, incoming, metrics, clock
-        self._institution, self._site, self._guests, self._ended = institution, site, guests, ended
+        self._institution, self._site, self._own_only, self._ended = institution, site, own_only, ended
 
     def institution_for(self, access: Access) -> str:
-        """Whose instances these will be: this site's, else the token's only institution. Raises `Forbidden`."""
+        """Whose instances these will be: this site's, else (`own_only` unset) the token's only institution.
+
+        Raises `Forbidden`.
+        """
         if access.may_store_for(self._institution):
             return self._institution
-        if not self._guests:
+        if self._own_only:
             raise Forbidden(
-                f"This branch keeps instances of {self._institution} only, and the token is not of it.",
-                action="Store them at the centre, or at a branch of their own institution.",
+                f"The token is not for {self._institution}, and this site stores for no other institution.",
+                action=f"Use a token of {self._institution}, or store at the centre.",
             )
         if access.institutions is not None and len(access.institutions) == 1:
             return next(iter(access.institutions))

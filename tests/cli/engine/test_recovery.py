@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -40,6 +41,16 @@ def held_by(pid: int, host: str | None = None) -> str:
     return json.dumps({"pid": pid, "username": "root", "hostname": host or socket.gethostname()})
 
 
+def test_temporary_files_end_with_the_run_and_those_of_a_killed_one_with_the_next(layout: Layout) -> None:
+    layout.scratch.mkdir()
+    (layout.scratch / "kubeconfig1").write_text("of a killed run", encoding="utf-8")
+    with recovery.alone(layout):
+        assert list(layout.scratch.iterdir()) == []
+        assert layout.scratch.stat().st_mode & 0o777 == 0o700
+        (layout.scratch / "kubeconfig2").write_text("of this run", encoding="utf-8")
+    assert not layout.scratch.exists()
+
+
 def test_the_lock_of_a_process_that_is_gone_is_removed(layout: Layout) -> None:
     lock(layout, held_by(DEAD))
     assert recovery.release_stale_locks(layout) == 1
@@ -54,6 +65,32 @@ def test_a_lock_that_was_torn_by_the_kill_is_removed(layout: Layout) -> None:
 def test_a_process_that_only_has_the_same_number_does_not_hold_a_lock(layout: Layout) -> None:
     lock(layout, held_by(os.getpid()))
     assert recovery.release_stale_locks(layout) == 1
+
+
+def pulumi(*, dead: bool) -> subprocess.Popen[bytes]:
+    """A process that is called pulumi; a dead one whose parent has not taken note of its end."""
+    code = "import sys; sys.stdin.read()"
+    started = subprocess.Popen(["pulumi", "-c", code], executable=sys.executable, stdin=subprocess.PIPE)
+    if dead:
+        started.send_signal(signal.SIGKILL)
+        os.waitid(os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)
+    return started
+
+
+@pytest.mark.parametrize("dead", [True, False])
+def test_a_pulumi_holds_its_lock_as_long_as_it_works(layout: Layout, dead: bool) -> None:
+    process = pulumi(dead=dead)
+    path = lock(layout, held_by(process.pid))
+    try:
+        if dead:
+            assert recovery.release_stale_locks(layout) == 1
+        else:
+            with pytest.raises(StepError, match=str(process.pid)):
+                recovery.release_stale_locks(layout)
+        assert path.exists() is not dead
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_the_lock_of_another_machine_stays(layout: Layout) -> None:
@@ -86,6 +123,15 @@ def test_a_provider_of_a_killed_run_is_ended(layout: Layout) -> None:
     orphan = process(layout, str(DEAD), "-m", "pulumi.dynamic")
     assert recovery.end_orphans(layout, Silent()) == 1
     assert orphan.wait(10) != 0
+
+
+def test_a_play_of_a_killed_run_is_ended_and_its_files_with_their_secrets_are_removed(layout: Layout) -> None:
+    orphan = process(layout, str(DEAD), "-m", "infra.providers.play_process")
+    (layout.runs / "p1").mkdir(parents=True)
+    (layout.runs / "p1" / "variables.json").write_text("{}", encoding="utf-8")
+    assert recovery.end_orphans(layout, Silent()) == 1
+    assert orphan.wait(10) != 0
+    assert not layout.runs.exists()
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from infra.components.ceph_specs import (
     cluster_spec,
     device_names,
     global_settings,
-    min_size,
     object_store_spec,
+    pool_spec,
     upkeep_commands,
-    upkeep_spec,
+    upkeep_specs,
 )
 from infra.config.region import RegionConfig, load_region
 from infra.config.sections import ErasureCodedPool, ReplicatedPool
@@ -74,11 +74,54 @@ def test_pools_outlive_their_resource(region: RegionConfig) -> None:
     assert object_store_spec(region)["preservePoolsOnDelete"] is True
 
 
-def test_no_write_is_taken_by_the_last_copy_that_could_be_read() -> None:
-    assert min_size(ReplicatedPool(kind="replicated", size=3)) == 2
-    assert min_size(ErasureCodedPool(kind="erasure", data=2, coding=1)) == 3
-    assert min_size(ErasureCodedPool(kind="erasure", data=4, coding=2)) == 5
-    assert min_size(ReplicatedPool(kind="replicated", size=1)) == 1
+def test_pools_take_no_write_by_the_last_copy_that_could_be_read() -> None:
+    assert pool_spec(ReplicatedPool(kind="replicated", size=3), "host") == {
+        "failureDomain": "host",
+        "replicated": {"size": 3, "requireSafeReplicaSize": True},
+        "parameters": {"min_size": "2"},
+    }
+    assert pool_spec(ErasureCodedPool(kind="erasure", data=4, coding=2), "host")["parameters"] == {
+        "min_size": "5"
+    }
+
+
+def test_three_hosts_carry_a_monitor_each_and_any_of_them_may_fail() -> None:
+    region = load_region("yanan")
+    made = spec(region)
+    assert made["mon"] == {"count": 3, "allowMultiplePerNode": False}
+    assert made["mgr"] == {"count": 2, "allowMultiplePerNode": False}
+    assert made["disruptionManagement"] == {"managePodBudgets": True}
+    store = object_store_spec(region)
+    for pool in (store["metadataPool"], store["dataPool"]):
+        assert pool["failureDomain"] == "host"
+        assert pool["replicated"] == {"size": 3, "requireSafeReplicaSize": True}
+        assert int(pool["parameters"]["min_size"]) < 3
+    settings = global_settings(region.object_store)
+    assert (settings["osd_pool_default_size"], settings["osd_pool_default_min_size"]) == ("3", "2")
+
+
+def test_gateways_prefer_different_hosts() -> None:
+    gateway = object_store_spec(load_region("yanan"))["gateway"]
+    assert gateway["instances"] == 3
+    (spread,) = gateway["placement"]["topologySpreadConstraints"]
+    assert spread["topologyKey"] == "kubernetes.io/hostname"
+    assert spread["labelSelector"]["matchLabels"] == {"app": "rook-ceph-rgw"}
+
+
+@pulumi.runtime.test
+def test_every_disk_of_every_storage_node_becomes_a_device_by_its_whole_path() -> pulumi.Output[None]:
+    region = load_region("yanan")
+    paths: dict[str, pulumi.Input[list[str]]] = {
+        node.name: [disk.device or "" for disk in node.disks] for node in region.datacenter.nodes
+    }
+    nodes = cluster_spec(region, "ceph", paths)["storage"]["nodes"]
+
+    def check(devices: list[list[dict[str, str]]]) -> None:
+        found = {node["name"]: [d["name"] for d in named] for node, named in zip(nodes, devices, strict=True)}
+        assert found == paths
+        assert {len(names) for names in found.values()} == {6}
+
+    return pulumi.Output.all(*(node["devices"] for node in nodes)).apply(check)
 
 
 def test_devices_are_named_as_rook_wants_them() -> None:
@@ -92,8 +135,18 @@ def test_only_the_listed_health_checks_are_muted_each_with_its_reason() -> None:
     muted = region.object_store.muted_health_checks
     commands = [command for command in upkeep_commands(region.object_store) if "mute" in command]
     assert commands == [f"ceph health mute {check.code} --sticky" for check in muted]
-    annotations = upkeep_spec(region, "ceph", "Never")["metadata"]["annotations"]
-    assert sorted(annotations.values()) == sorted(check.reason for check in muted)
+    for document in upkeep_specs(region, "ceph", "Never"):
+        annotations = document["metadata"]["annotations"]
+        assert sorted(annotations.values()) == sorted(check.reason for check in muted)
+
+
+def test_ceph_counts_as_ready_only_after_its_first_upkeep_and_the_upkeep_repeats() -> None:
+    first, again = upkeep_specs(load_region("local"), "ceph", "Never")
+    assert (first["kind"], again["kind"]) == ("Job", "CronJob")
+    script = first["spec"]["template"]["spec"]["containers"][0]["command"][-1]
+    assert "until ceph health | grep -q ^HEALTH_OK" in script
+    repeated = again["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["command"][-1]
+    assert script.startswith(repeated)
 
 
 def test_production_mutes_nothing_and_needs_no_upkeep() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from infra import naming
-from infra.components.network_policies import policies
+from infra.components.network_policies import enforcement, policies
 
 
 def found(name: str) -> dict[str, Any]:
@@ -55,3 +55,9 @@ def test_what_one_side_may_send_the_other_side_takes() -> None:
                     if not accepted.peers or any(other.labels == sender.labels for other in accepted.peers)
                 }
                 assert set(conversation.ports) <= taken, (sender.name, receiver.name)
+
+
+def test_the_operator_is_told_plainly_where_nobody_enforces_the_policies() -> None:
+    assert enforcement("cilium") == "enforced by cilium"
+    for cni in ("bridge", "flannel"):
+        assert "enforced by nobody" in enforcement(cni)

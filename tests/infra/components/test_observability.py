@@ -35,6 +35,19 @@ def test_every_series_scraped_here_is_of_the_centre() -> None:
         assert job["relabel_configs"] == [{"target_label": "site", "replacement": "centre"}]
 
 
+def test_every_host_of_the_data_centre_is_asked_under_its_own_name(built: Built) -> None:
+    (job,) = [
+        job for job in prometheus_configuration(built.region)["scrape_configs"] if job["job_name"] == "node"
+    ]
+    named = {target["labels"]["instance"]: target["targets"] for target in job["static_configs"]}
+    assert named == {node.name: [f"{node.address}:9100"] for node in built.region.datacenter.nodes}
+
+
+def test_what_a_branch_measured_while_it_was_cut_off_is_taken_late() -> None:
+    tsdb = prometheus_configuration(load_region("local"))["storage"]["tsdb"]
+    assert tsdb == {"out_of_order_time_window": "3h"}
+
+
 def test_alerts_are_posted_only_where_the_region_says() -> None:
     (shown,) = alertmanager_configuration(load_region("local"))["receivers"]
     (posted,) = alertmanager_configuration(load_region("yanan"))["receivers"]

@@ -51,7 +51,7 @@ def test_a_branch_is_told_everything_its_roles_require_and_no_secret(
     credentials: Credentials = ensure_credentials(region, supplies, NOW)
     per_host = {"edge_node_disks": [], "kubernetes_node_address": "10.0.0.1"}
     for branch in region.branches:
-        variables = branch_variables(region, branch, credentials, supplies)
+        variables = branch_variables(region, branch, credentials, supplies, "groups: []")
         _check(variables | per_host, "kubernetes_node", "edge_node")
         assert "PRIVATE KEY" not in str(variables)
         assert (

@@ -114,6 +114,7 @@ def test_every_fault_of_a_file_is_reported_at_once() -> None:
 RULES: list[tuple[str, str, Change]] = [
     ("overlapping networks", "networks overlap", lambda r: r["network"].update(pods="10.90.0.0/16")),
     ("two hosts of one name", "host names used twice", lambda r: second_branch(r, site="dc1")),
+    ("a site of the data centre's name", "Rename the site", lambda r: second_branch(r, site="centre")),
     ("two hosts of one address", "addresses used twice", lambda r: second_branch(r, address="10.90.0.21")),
     ("two LANs on this machine alike", "networks overlap", lambda r: second_branch(r, lan="10.91.1.0/30")),
     (
@@ -161,8 +162,13 @@ RULES: list[tuple[str, str, Change]] = [
     ("instances without a standby", "can be lost", lambda r: r["database"].update(instances=2)),
     ("one port for two services", "node port 443 twice", lambda r: r["archive"].update(dimse_node_port=443)),
     (
-        "a retention that the disks cannot hold",
-        "Add disks",
+        "two disks that nobody joins",
+        "name the volume and its usable size",
+        lambda r: r["branches"][0]["disks"].append({"name": "second", "size": "8Gi"}),
+    ),
+    (
+        "a retention that the disk cannot hold",
+        "Give it a larger disk",
         lambda r: r["branches"][0].update(daily_volume="1Gi"),
     ),
     (
@@ -183,7 +189,22 @@ PRODUCTION_RULES: list[tuple[str, str, Change]] = [
     (
         "erasure coding wider than its nodes",
         "Add 3 storage nodes",
-        lambda r: r["object_store"]["data_pool"].update(data=4, coding=2),
+        lambda r: r["object_store"].update(data_pool={"kind": "erasure", "data": 4, "coding": 2}),
+    ),
+    (
+        "packs that cannot be written while one machine is away",
+        "erasure coding 2+1, which takes no write while one of the storage nodes is away",
+        lambda r: r["object_store"].update(data_pool={"kind": "erasure", "data": 2, "coding": 1}),
+    ),
+    (
+        "cilium without its objects",
+        "a cni_manifest for cilium",
+        lambda r: r["network"].pop("cni_manifest"),
+    ),
+    (
+        "objects of a pod network that nobody applies",
+        "a cni_manifest for cilium, and for no other",
+        lambda r: r["network"].update(cni="flannel"),
     ),
     (
         "a disk without a device",

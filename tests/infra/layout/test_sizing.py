@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from infra.layout.sizing import (
     SizingError,
     branch_cache_bytes,
+    branch_metrics_bytes,
     check_retention_fits,
     format_bytes,
     osd_memory_bytes,
@@ -44,19 +45,25 @@ def test_a_duration_in_another_form_is_refused(text: str) -> None:
         retention_days(text)
 
 
-@given(st.lists(sizes, min_size=1, max_size=4), sizes, st.integers(1, 400))
-def test_a_retention_is_taken_only_if_every_day_of_it_fits(disks: list[str], daily: str, days: int) -> None:
-    fits = size_bytes(daily) * days <= branch_cache_bytes(disks)
+@given(sizes, sizes, st.integers(1, 400))
+def test_a_retention_is_taken_only_if_every_day_of_it_fits(disk: str, daily: str, days: int) -> None:
+    fits = size_bytes(daily) * days <= branch_cache_bytes(disk)
     if fits:
-        check_retention_fits("a", disks, daily, f"P{days}D")
+        check_retention_fits("a", disk, daily, f"P{days}D")
     else:
-        with pytest.raises(SizingError, match="Add disks"):
-            check_retention_fits("a", disks, daily, f"P{days}D")
+        with pytest.raises(SizingError, match="Give it a larger disk"):
+            check_retention_fits("a", disk, daily, f"P{days}D")
 
 
-@given(st.lists(sizes, min_size=1, max_size=4))
-def test_a_branch_never_gives_all_of_its_disks_to_images(disks: list[str]) -> None:
-    assert 0 < branch_cache_bytes(disks) < sum(map(size_bytes, disks))
+@given(sizes)
+def test_a_branch_never_gives_all_of_its_disk_to_images(disk: str) -> None:
+    assert 0 < branch_cache_bytes(disk) < size_bytes(disk)
+
+
+@given(sizes)
+def test_metrics_of_a_branch_take_a_small_part_of_what_images_leave(disk: str) -> None:
+    reserve = size_bytes(disk) - branch_cache_bytes(disk)
+    assert 0 < branch_metrics_bytes(disk) <= reserve / 4
 
 
 @given(sizes, st.integers(1, 48))

@@ -12,7 +12,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet, OKPKey
 
 from infra.pki.private_files import PkiError
-from infra.pki.tokens import ensure_token_key, issue_token, public_jwks
+from infra.pki.tokens import Scope, ensure_token_key, issue_token, public_jwks
 
 NOW = datetime(2025, 3, 1, tzinfo=UTC)
 PASSPHRASE = b"a passphrase for tests only"
@@ -29,7 +29,7 @@ def issue(key: OKPKey, **changes: Any) -> str:
         "audience": "region:local",
         "subject": "operator",
         "institutions": ["yanan"],
-        "scopes": ["dicomweb:read", "ops"],
+        "scopes": [Scope.READ, Scope.OPS],
         "now": NOW,
     }
     return issue_token(key, **(given | changes))
@@ -66,3 +66,8 @@ def test_a_token_that_lives_too_long_or_allows_nothing_is_refused(
 
 def test_two_tokens_are_never_the_same(key: OKPKey) -> None:
     assert issue(key) != issue(key)
+
+
+def test_a_token_for_the_status_page_alone_needs_no_institution(key: OKPKey) -> None:
+    claims = jwt.decode(issue(key, institutions=[], scopes=[Scope.OPS]), key, algorithms=["Ed25519"]).claims
+    assert claims["institutions"] == []

@@ -146,21 +146,6 @@ def test_instances_belong_to_the_tokens_institution(
     assert harness.get("/studies", institutions=[owner]).status_code == 200
 
 
-def test_a_branch_takes_its_own_institutions_instances_alone(tmp_path: Path) -> None:
-    """The centre takes from a branch what is of its institution: anything else would be acknowledged and stay."""
-    places = {f"{name}_directory": tmp_path / name for name in ("outbox", "receipts")}
-    branch = Harness(tmp_path, **places)
-    try:
-        refused = branch.stow(synthetic("1.1"), institutions=["zhidan"])
-        assert refused.status_code == 403
-        assert refused.json()["detail"].startswith("This branch keeps instances of yanan only")
-        assert refused.json()["action"].startswith("Store them at the centre")
-        assert branch.stow(synthetic("1.1"), institutions=["yanan"]).status_code == 200
-        assert branch.archive.log.live_records == 1
-    finally:
-        branch.close()
-
-
 def test_a_disk_that_fails_is_not_called_full(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> int:
         raise OSError(errno.EIO, "Input/output error")
@@ -170,6 +155,29 @@ def test_a_disk_that_fails_is_not_called_full(harness: Harness, monkeypatch: pyt
     assert response.status_code == 503
     assert "Input/output error" in response.json()["detail"]
     assert response.json()["action"]
+
+
+@pytest.mark.parametrize(
+    ("institutions", "status"),
+    [(["*"], 200), (["yanan"], 200), (["yanan", "zhidan"], 200), (["zhidan"], 403), ([], 403)],
+)
+def test_a_branch_stores_for_its_own_institution_alone_because_it_can_forward_no_other(
+    tmp_path: Path, institutions: list[str], status: int
+) -> None:
+    branch = Harness(
+        tmp_path,
+        site="yanchang",
+        outbox_directory=tmp_path / "outbox",
+        receipts_directory=tmp_path / "receipts",
+    )
+    response = branch.stow(synthetic("1.1"), institutions=institutions)
+    assert response.status_code == status
+    assert branch.archive.log.live_records == (1 if status == 200 else 0)
+    if status == 403:
+        assert response.json()["detail"] == (
+            "The token is not for yanan, and this site stores for no other institution."
+        )
+    branch.close()
 
 
 def test_a_uid_that_is_a_path_never_gets_in(harness: Harness) -> None:

@@ -23,7 +23,9 @@ def nginx(**changes: object) -> str:
 
 def test_the_same_settings_give_the_same_files() -> None:
     assert render(SETTINGS) == render(SETTINGS)
-    assert set(render(SETTINGS)) == {"nginx.conf", "client_identity.lua", "traffic.lua"}
+    assert set(render(SETTINGS)) == {
+        "nginx.conf", "client_identity.lua", "site_series.lua", "traffic.lua",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("header", ["X-Pacs-Client-Institution", "X-Pacs-Client-Site", "X-Pacs-Gateway-Key"])
@@ -31,7 +33,7 @@ def test_every_way_to_a_service_sets_the_headers_it_believes(header: str) -> Non
     text = nginx(prometheus="prometheus.monitoring:9090")
     http = text[text.index("http {") :]
     ways = len(re.findall(r"proxy_pass http", http))
-    assert ways == 5
+    assert ways == 6
     assert len(re.findall(rf"proxy_set_header {header} ", http)) == ways
 
 
@@ -55,7 +57,8 @@ def test_no_log_format_names_a_query() -> None:
 
 
 def test_prometheus_is_absent_unless_it_is_configured() -> None:
-    assert "prometheus" not in nginx()
+    for word in ("http://prometheus", "auth_request", "limit_req", "location = /metrics/v1/write"):
+        assert word not in nginx()
     assert "auth_request /internal/check-ops;" in nginx(prometheus="prometheus:9090")
 
 

@@ -100,9 +100,10 @@ def bench(
     directory: Path, shelf: Shelf | None = None, clock: HandClock | None = None, **rules: float
 ) -> Iterator[Bench]:
     clock, shelf = clock or HandClock(), shelf or Shelf()
-    with SegmentLog(directory / "segments" / "0", headroom_bytes=0) as log:
+    quarantine = directory / "quarantine"
+    with SegmentLog(directory / "segments" / "0", headroom_bytes=0, quarantine=quarantine) as log:
         sealer = Sealer(
-            log, directory / "sealing", shelf, region="local", quarantine=directory / "quarantine",
+            log, directory / "sealing", shelf, region="local", quarantine=quarantine,
             rules=SealingRules(**rules), clock=clock,  # type: ignore[arg-type]
         )  # fmt: skip
         yield Bench(directory, log, sealer, shelf, clock)

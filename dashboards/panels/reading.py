@@ -1,0 +1,78 @@
+"""Reading: are doctors served, and by what."""
+
+from __future__ import annotations
+
+from dashboards.config import Config
+from dashboards.model import Panel, Query, Text, Threshold, Unit
+from dashboards.queries import reading
+
+
+def read_errors(config: Config) -> Panel:
+    return Panel(
+        "read-errors",
+        Text("Failed reads", "调阅失败率"),
+        Text("Flat at 0. The budget of a month is 0.1 %.", "应为 0；每月允许 0.1%。"),
+        Unit.SHARE,
+        (Query(reading.error_ratio(config, config.rate_window), "5xx"),),
+        kind="figure",
+        threshold=Threshold(0.001, 0.01),
+        width=1,
+    )
+
+
+def read_slow(config: Config) -> Panel:
+    return Panel(
+        "read-slow",
+        Text("Reads slower than 1 s", "超过 1 秒的调阅"),
+        Text("Below 1 %: a frame from the cache takes milliseconds.", "低于 1%；缓存中的图像只需数毫秒。"),
+        Unit.SHARE,
+        (Query(reading.slow_ratio(config, config.rate_window), "> 1 s"),),
+        kind="figure",
+        threshold=Threshold(0.01, 0.05),
+        width=1,
+    )
+
+
+def read_rate(config: Config) -> Panel:
+    return Panel(
+        "read-rate",
+        Text("Reads a second", "每秒调阅请求"),
+        Text(
+            "Follows the working day; 2xx carries nearly all. 4xx in numbers: a client with an old token.",
+            "随工作时间起伏，几乎全为 2xx；4xx 增多通常是令牌过期。",
+        ),
+        Unit.PER_SECOND,
+        (Query(reading.requests(config), "{{class}}"),),
+    )
+
+
+def read_latency(config: Config) -> Panel:
+    return Panel(
+        "read-latency",
+        Text("Time to the last byte", "响应时间"),
+        Text(
+            "Gateway p95 below 1 s. Archive well below it: then the cache works.",
+            "网关 p95 低于 1 秒；归档更低，说明缓存有效。",
+        ),
+        Unit.SECONDS,
+        (
+            Query(reading.quantile(config, 0.5), "gateway p50"),
+            Query(reading.quantile(config, 0.95), "gateway p95"),
+            Query(reading.archive_quantile(config, 0.95), "archive p95 {{site}}"),
+        ),
+        threshold=Threshold(1.0, 5.0),
+        width=4,
+    )
+
+
+def connections(config: Config) -> Panel:
+    return Panel(
+        "connections",
+        Text("Connections at the gateway", "网关连接数"),
+        Text(
+            "`waiting` carries most: viewers keep connections.",
+            "大多数为 waiting（保持连接）。",
+        ),
+        Unit.COUNT,
+        (Query(reading.connections(config), "{{state}}"),),
+    )

@@ -20,9 +20,10 @@ import uvloop
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
-from services.archive.app import Archive, build, parts_of, sink_of
+from services.archive.app import Archive, build
 from services.archive.index.rebuild import Rebuilt, enter_missing
 from services.archive.migrate import migrate
+from services.archive.parts import parts_of, sink_of
 from services.archive.settings import ArchiveSettings
 from services.common import logs
 from services.common.errors import Unavailable

@@ -8,11 +8,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
@@ -21,9 +17,7 @@ from starlette.types import ASGIApp
 from services.archive.access import TokenDoor, TokenVerifier
 from services.archive.adapters.filesystem_store import FilesystemStore
 from services.archive.adapters.postgres_index import PostgresIndex
-from services.archive.adapters.timed_store import TimedStore
 from services.archive.authorisation import check_route
-from services.archive.commit import ArchiveSink, ReceiptIssuer
 from services.archive.dicomweb.routes import DicomWeb
 from services.archive.dicomweb.stow import StoreService
 from services.archive.dicomweb.wado import Retrieval
@@ -33,19 +27,15 @@ from services.archive.incoming import Incoming
 from services.archive.index.rebuild import enter_missing
 from services.archive.ingest.routes import Ingest
 from services.archive.ingest.service import IngestService
-from services.archive.metrics import ArchiveMetrics
 from services.archive.migrate import migrate_patiently
-from services.archive.outbox import Outbox
-from services.archive.ports import Index, ObjectStore
+from services.archive.parts import Parts, outbox_of, parts_of, sink_of
 from services.archive.settings import ArchiveSettings, StoreKind
 from services.archive.unsealed import Unsealed
-from services.common.clock import Clock, SystemClock
 from services.common.errors import PacsError
 from services.common.health import Probe, health_routes
 from services.common.metrics import RequestTimer, metrics_route
 from services.common.problem import EXCEPTION_HANDLERS
 from services.common.settings import read_secret
-from services.packs.receipts import ReceiptSigner
 from services.packs.sealing import Sealer, SealingRules
 from services.packs.segment import SegmentLog
 
@@ -53,16 +43,6 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 DRAIN_SECONDS = 15.0
 _PAUSE = 2.0
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the archive stands on; tests put memory adapters here."""
-
-    store: ObjectStore
-    index: Index
-    metrics: ArchiveMetrics
-    clock: Clock
 
 
 class Archive:
@@ -235,7 +215,7 @@ class Archive:
 
     def _mend_outbox(self) -> bool:
         """Link what should wait for the forwarder, again and again while the disk is full; False when stopped."""
-        outbox = _outbox(self._settings)
+        outbox = outbox_of(self._settings)
         while outbox is not None:
             try:
                 outbox.rebuild()
@@ -250,62 +230,6 @@ class Archive:
 def build(settings: ArchiveSettings) -> Archive:
     """The archive that these settings describe. Nothing listens before `start`."""
     return Archive(settings, parts_of(settings))
-
-
-def parts_of(settings: ArchiveSettings) -> Parts:
-    """The real adapters that the settings name."""
-    metrics = ArchiveMetrics()
-    store = TimedStore(_store(settings), metrics.store_seconds)
-    index = PostgresIndex(settings.dsn, connections=settings.database_connections)
-    return Parts(store, index, metrics, SystemClock())
-
-
-def sink_of(settings: ArchiveSettings, parts: Parts) -> ArchiveSink:
-    """How packs are committed here: with receipts at the centre, with an outbox at a branch."""
-    issuer, outbox = _issuer(settings, parts.clock), _outbox(settings)
-    return ArchiveSink(parts.store, parts.index, parts.metrics, issuer=issuer, outbox=outbox)
-
-
-def _store(settings: ArchiveSettings) -> ObjectStore:
-    if settings.store is StoreKind.FILESYSTEM:
-        return FilesystemStore(settings.store_directory)
-    from services.archive.adapters.rgw_store import RgwStore  # noqa: PLC0415 - boto3 costs 40 MB a branch never needs
-
-    assert settings.store_access_key_file and settings.store_secret_key_file and settings.store_ca_file  # noqa: S101
-    return RgwStore.connect(
-        settings.store_endpoint,
-        settings.store_bucket,
-        access_key=read_secret(settings.store_access_key_file),
-        secret_key=read_secret(settings.store_secret_key_file),
-        ca_file=settings.store_ca_file,
-    )
-
-
-def _issuer(settings: ArchiveSettings, clock: Clock) -> ReceiptIssuer | None:
-    if settings.receipt_key_file is None or settings.receipt_certificate_file is None:
-        return None
-    key = load_pem_private_key(settings.receipt_key_file.read_bytes(), password=None)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError(  # noqa: TRY004 - a wrong file, not a wrong call
-            f"{settings.receipt_key_file} holds no Ed25519 key: receipts are signed with one (contracts, section 8)"
-        )
-    certificate = x509.load_pem_x509_certificates(settings.receipt_certificate_file.read_bytes())[0]
-    if certificate.public_key() != key.public_key():
-        raise ValueError(
-            f"{settings.receipt_certificate_file} is not the certificate of {settings.receipt_key_file}"
-        )
-    return ReceiptIssuer(ReceiptSigner(key), settings.epoch, clock)
-
-
-def _outbox(settings: ArchiveSettings) -> Outbox | None:
-    if settings.outbox_directory is None or settings.receipts_directory is None:
-        return None
-    return Outbox(
-        settings.outbox_directory,
-        settings.store_directory,
-        settings.receipts_directory,
-        settings.quarantine_directory,
-    )
 
 
 def _reason(probe: Callable[[], object]) -> str | None:

@@ -17,8 +17,9 @@ from cli.verify.target import DicomNode, Target
 from infra.pki.tokens import ensure_token_key, issue_token, public_jwks
 from services.archive.adapters.memory_index import MemoryIndex
 from services.archive.adapters.memory_store import MemoryStore
-from services.archive.app import Archive, Parts
+from services.archive.app import Archive
 from services.archive.metrics import ArchiveMetrics
+from services.archive.parts import Parts
 from services.archive.settings import ArchiveSettings
 from services.common.clock import SystemClock
 

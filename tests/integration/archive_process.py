@@ -47,7 +47,7 @@ class ArchiveProcess:
         threading.Thread(target=self._read, args=(self._process, found), daemon=True).start()
         self.ports = {}
         while len(self.ports) < 3:
-            line = found.get(timeout=30)
+            line = found.get(timeout=90)  # on a busy machine Python alone takes many seconds to start
             assert line is not None, f"the archive ended: {self.log[-5:]}"
             if line.get("message") == "listening":
                 self.ports[line["action"]] = line["port"]

@@ -76,7 +76,7 @@ class Branch:
         with self.log.open("ab") as log:
             process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
         try:
-            wait_for(lambda: process.poll() is not None or self.ready(), 30, "the edge answers")
+            wait_for(lambda: process.poll() is not None or self.ready(), 90, "the edge answers")
             if process.poll() is not None:
                 pytest.fail(self.log.read_text()[-2000:])
             yield process

@@ -53,8 +53,12 @@ def test_a_failed_installation_repeats_what_apt_said(tmp_path: Path, monkeypatch
     )
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(debian, "_POLICY", tmp_path / "policy-rc.d")
-    with pytest.raises(PackageError, match="Unable to locate package x"):
+    with pytest.raises(PackageError, match="Unable to locate package x") as told:
         debian.install(["x"], Silent())
+    assert told.value.what == "apt-get update failed"
+    assert told.value.action.startswith(
+        "Check that Debian's archive (see /etc/apt/sources.list.d) can be reached"
+    )
     assert not (tmp_path / "policy-rc.d").exists()
 
 

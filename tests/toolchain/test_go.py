@@ -83,8 +83,10 @@ def test_a_proxy_that_does_not_answer_says_what_to_do(tmp_path: Path) -> None:
         tmp_path / "bin",
         '[ "$1" = version ] && echo go version go1.19.8 && exit\necho "dial tcp: no route" >&2; exit 1',
     )
-    with pytest.raises(GoError, match=r"no route.*put it on PATH"):
+    with pytest.raises(GoError, match=r"no route.*put it on PATH") as told:
         go.ensure(versions(**{architecture(): SUM}), Silent())
+    assert told.value.what.endswith("could not be fetched from the Go module proxy")
+    assert told.value.exit_code == 3
 
 
 def test_an_architecture_without_a_pinned_hash_is_refused_before_any_download(tmp_path: Path) -> None:

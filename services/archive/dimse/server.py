@@ -57,7 +57,8 @@ class AssociationObserver(Protocol):
         """An accepted association was released, aborted or lost."""
 
     def association_refused(self, reason: str) -> None:
-        """`called_ae`, `calling_ae`, `limit` were rejected; `address`, `per_peer`, `connections` closed."""
+        """`called_ae`, `calling_ae`, `limit` were rejected; `address`, `per_peer`, `connections` closed; `fault`: a
+        C-STORE met a fault of ours."""
 
 
 class DimseServer:
@@ -151,25 +152,14 @@ class DimseServer:
         called = _called_ae(event.assoc)
         if called != self._listener.ae_title:
             # PS3.8 9.3.4: rejected-permanent, called-AE-title-not-recognized.
-            reason, why = (
-                "called_ae",
-                (
-                    f"it called {called!r}, this is {self._listener.ae_title!r}; "
-                    "correct the called AE title at the device"
-                ),
-            )
+            reason = "called_ae"
+            why = f"it called {called!r}, this is {self._listener.ae_title!r}; correct the called AE title at the device"
         elif self._listener.calling_aes and requestor.ae_title not in self._listener.calling_aes:
-            reason, why = (
-                "calling_ae",
-                (
-                    "its calling AE title is not on the list; add the device to the branch's `calling` in the stack file"
-                ),
-            )
+            reason = "calling_ae"
+            why = "its calling AE title is not on the list; add the device to the branch's `calling` in the stack file"
         else:
-            reason, why = (
-                "limit",
-                f"{self._listener.limits.associations} associations are open; it may try again",
-            )
+            reason = "limit"
+            why = f"{self._listener.limits.associations} associations are open; it may try again"
         logger.warning("association of %r at %s rejected: %s", requestor.ae_title, requestor.address, why)
         self._refused(reason)
 
@@ -191,6 +181,7 @@ class DimseServer:
             answer = self._store(event)
         except Exception:  # what pynetdicom would log of it may quote the data set
             logger.exception("a C-STORE of %s failed unexpectedly", event.assoc.requestor.ae_title)
+            self._refused("fault")
             answer = StoreAnswer(PROCESSING_FAILURE, "Not stored: a fault of the archive. Send it later")
         status = Dataset()
         status.Status = answer.status

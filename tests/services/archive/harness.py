@@ -16,8 +16,9 @@ from starlette.testclient import TestClient
 
 from services.archive.adapters.memory_index import MemoryIndex
 from services.archive.adapters.memory_store import MemoryStore
-from services.archive.app import Archive, Parts
+from services.archive.app import Archive
 from services.archive.metrics import ArchiveMetrics
+from services.archive.parts import Parts
 from services.archive.ports import Index, ObjectStore
 from services.archive.settings import ArchiveSettings
 from services.common.clock import SystemClock

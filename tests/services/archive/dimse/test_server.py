@@ -6,6 +6,7 @@ import ipaddress
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -293,11 +294,17 @@ def test_a_message_without_a_data_set_is_refused_with_a_reason(listener: Running
     request = C_STORE()
     request.MessageID, request.Priority = 7, 2
     request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = CT, "1.2.3"
+    # As pynetdicom's own send_c_store does, which insists on a data set: its reactor must not take the answer.
+    association._reactor_checkpoint.clear()
+    deadline = time.monotonic() + WAIT
+    while not association._is_paused and time.monotonic() < deadline:
+        time.sleep(0.01)
     association.dimse.send_msg(request, 1)
     _, answer = association.dimse.get_msg(block=True)
     assert (answer.Status, answer.ErrorComment) == (
         0xC000, "Complete it: the data set has no SOP Class UID (0008,0016)",
     )  # fmt: skip
+    association._reactor_checkpoint.set()
     association.release()
     assert listener.records == []
 
@@ -327,6 +334,7 @@ def test_a_fault_of_ours_is_a_failure_that_quotes_nothing(
     )
     association.release()
     assert {record.name for record in caplog.records if record.exc_info} == {"services.archive.dimse.server"}
+    assert listener.watch.refusals == ["fault"]
 
 
 def test_a_modality_may_rest_between_two_messages_longer_than_within_one(tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""What an archive stands on, made from its settings: store, index, sink, and the keys that sign receipts."""
+
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from services.archive.adapters.filesystem_store import FilesystemStore
+from services.archive.adapters.postgres_index import PostgresIndex
+from services.archive.adapters.timed_store import TimedStore
+from services.archive.commit import ArchiveSink, ReceiptIssuer
+from services.archive.metrics import ArchiveMetrics
+from services.archive.outbox import Outbox
+from services.archive.ports import Index, ObjectStore
+from services.archive.settings import ArchiveSettings, StoreKind
+from services.common.clock import Clock, SystemClock
+from services.common.settings import read_secret
+from services.packs.receipts import ReceiptSigner
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the archive stands on; tests put memory adapters here."""
+
+    store: ObjectStore
+    index: Index
+    metrics: ArchiveMetrics
+    clock: Clock
+
+
+def parts_of(settings: ArchiveSettings) -> Parts:
+    """The real adapters that the settings name."""
+    metrics = ArchiveMetrics()
+    store = TimedStore(_store(settings), metrics.store_seconds)
+    index = PostgresIndex(settings.dsn, connections=settings.database_connections)
+    return Parts(store, index, metrics, SystemClock())
+
+
+def sink_of(settings: ArchiveSettings, parts: Parts) -> ArchiveSink:
+    """How packs are committed here: with receipts at the centre, with an outbox at a branch."""
+    issuer, outbox = _issuer(settings, parts.clock), outbox_of(settings)
+    return ArchiveSink(parts.store, parts.index, parts.metrics, issuer=issuer, outbox=outbox)
+
+
+def _store(settings: ArchiveSettings) -> ObjectStore:
+    if settings.store is StoreKind.FILESYSTEM:
+        return FilesystemStore(settings.store_directory)
+    from services.archive.adapters.rgw_store import RgwStore  # noqa: PLC0415 - boto3 costs 40 MB a branch never needs
+
+    assert settings.store_access_key_file and settings.store_secret_key_file and settings.store_ca_file  # noqa: S101
+    return RgwStore.connect(
+        settings.store_endpoint,
+        settings.store_bucket,
+        access_key=read_secret(settings.store_access_key_file),
+        secret_key=read_secret(settings.store_secret_key_file),
+        ca_file=settings.store_ca_file,
+    )
+
+
+def _issuer(settings: ArchiveSettings, clock: Clock) -> ReceiptIssuer | None:
+    if settings.receipt_key_file is None or settings.receipt_certificate_file is None:
+        return None
+    key = load_pem_private_key(settings.receipt_key_file.read_bytes(), password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError(  # noqa: TRY004 - a wrong file, not a wrong call
+            f"{settings.receipt_key_file} holds no Ed25519 key: receipts are signed with one (contracts, section 8)"
+        )
+    certificate = x509.load_pem_x509_certificates(settings.receipt_certificate_file.read_bytes())[0]
+    if certificate.public_key() != key.public_key():
+        raise ValueError(
+            f"{settings.receipt_certificate_file} is not the certificate of {settings.receipt_key_file}"
+        )
+    return ReceiptIssuer(ReceiptSigner(key), settings.epoch, clock)
+
+
+def outbox_of(settings: ArchiveSettings) -> Outbox | None:
+    """A branch's outbox; None at the centre."""
+    if settings.outbox_directory is None or settings.receipts_directory is None:
+        return None
+    return Outbox(
+        settings.outbox_directory,
+        settings.store_directory,
+        settings.receipts_directory,
+        settings.quarantine_directory,
+    )

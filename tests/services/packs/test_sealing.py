@@ -14,6 +14,7 @@ from threading import Event
 import pytest
 
 from services.common.errors import Unavailable
+from services.packs.gathering import Closed
 from services.packs.instance import scan
 from services.packs.pack import Footer, verify
 from services.packs.sealing import Sealer, SealingRules
@@ -75,11 +76,17 @@ class Bench:
     clock: HandClock
 
     def receive(
-        self, uid: str, *, study: str = STUDY, association: str = "a1", pixels: bytes = bytes(48)
+        self,
+        uid: str,
+        *,
+        study: str = STUDY,
+        association: str = "a1",
+        pixels: bytes = bytes(48),
+        institution: str = "yanan",
     ) -> Record:
         body = ct(uid, study=study, pixels=pixels)
         header = RecordHeader.for_instance(
-            scan(body), institution="yanan", site="yanchang", calling_ae="CT1", called_ae="PACS",
+            scan(body), institution=institution, site="yanchang", calling_ae="CT1", called_ae="PACS",
             received_at=self.clock.now(), association=association,
         )  # fmt: skip
         return self.log.append(header, body).result(10)
@@ -400,6 +407,44 @@ def test_a_damaged_record_is_set_aside_and_stops_nobody_else(tmp_path: Path) -> 
         b.commit_all()
         assert b.shelf.uids() == ["1.2"]
         assert [path.read_bytes() for path in (tmp_path / "quarantine").iterdir()] == [bytes(content)]
+
+
+def test_a_study_that_can_never_be_a_pack_is_set_aside_and_stops_nobody_else(tmp_path: Path) -> None:
+    shelf = Shelf()
+    with bench(tmp_path, shelf=shelf) as b:
+        b.receive("1.1", institution="No Label")
+        segment = next((tmp_path / "segments" / "0").glob("*.seg")).read_bytes()
+    with bench(tmp_path, shelf=shelf) as b:
+        b.receive("2.1", study=OTHER)
+        b.seal_after(2)
+        b.commit_all()
+        assert (shelf.uids(), b.log.live_records) == (["2.1"], 0)
+        assert list((tmp_path / "sealing").iterdir()) == []
+    assert [path.read_bytes() for path in (tmp_path / "quarantine").iterdir()] == [segment]
+
+
+def test_a_study_that_fails_for_a_reason_of_its_own_waits_behind_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bench(tmp_path) as b:
+        real = b.sealer._write
+
+        def write(part: Path, closed: Closed) -> object:
+            if closed.study.study_uid == STUDY:
+                raise RuntimeError("a fault of ours")
+            return real(part, closed)
+
+        monkeypatch.setattr(b.sealer, "_write", write)
+        b.receive("1.1")
+        b.receive("2.1", study=OTHER)
+        b.seal_after(2)
+        b.seal_after(1)
+        b.commit_all()
+        assert b.shelf.uids() == ["2.1"]
+        monkeypatch.undo()
+        b.seal_after(60)
+        b.commit_all()
+        assert b.shelf.uids() == ["2.1", "1.1"]
 
 
 def test_a_damaged_pack_is_set_aside_at_start(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from services.archive.access import TokenDoor, TokenVerifier
@@ -41,7 +41,7 @@ from services.archive.settings import ArchiveSettings, StoreKind
 from services.archive.unsealed import Unsealed
 from services.common.clock import Clock, SystemClock
 from services.common.errors import PacsError
-from services.common.health import Probe, health_routes
+from services.common.health import Probe, ended, health_routes
 from services.common.metrics import RequestTimer, metrics_route
 from services.common.problem import EXCEPTION_HANDLERS
 from services.common.settings import read_secret
@@ -159,13 +159,13 @@ class Archive:
             ended=self.sealer.association_ended,
         )
         web = DicomWeb(parts.index, Retrieval(parts.store, parts.index), storing)
-        routes: list[BaseRoute] = [*health_routes(self._probes()), check_route(), *web.routes()]
+        routes: list[BaseRoute] = [*self._health(), check_route(), *web.routes()]
         door = Middleware(TokenDoor, verifier=self.verifier, open_paths=OPEN_PATHS)
         return self._application(routes, [door])
 
     def _internal(self, incoming: Incoming) -> ASGIApp:
         parts, settings = self.parts, self._settings
-        routes: list[BaseRoute] = [*health_routes(self._probes()), metrics_route(parts.metrics.registry)]
+        routes: list[BaseRoute] = [*self._health(), metrics_route(parts.metrics.registry)]
         if settings.gateway_key_file is not None:
             service = IngestService(
                 self.sink, parts.index, incoming, parts.metrics, region=settings.region, epoch=settings.epoch
@@ -178,6 +178,12 @@ class Archive:
         return Starlette(
             routes=routes, middleware=[timer, *middleware], exception_handlers=EXCEPTION_HANDLERS
         )
+
+    def _health(self) -> list[Route]:
+        def threads() -> str | None:
+            return ended([*self.log.threads, *self.sealer.threads, *self.dimse.threads])
+
+        return health_routes(self._probes(), vital={"threads": threads})
 
     def _probes(self) -> dict[str, Probe]:
         probes: dict[str, Probe] = {

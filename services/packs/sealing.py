@@ -72,7 +72,7 @@ class Sealer:
         self._observer: SealingObserver = observer or _Unobserved()
         self._clock, rules = clock or SystemClock(), rules or SealingRules()
         self._wake = threading.Condition()
-        self._worker = Worker(self._wake, self._clock)
+        self._worker = Worker(self._wake, rules, self._clock)
         self._gathering = Gathering(rules)
         # In packs already, but the log does not know it yet.
         self._to_release: deque[list[Record]] = deque()
@@ -106,6 +106,11 @@ class Sealer:
         with self._wake:
             self._gathering.close_association(association)
             self._wake.notify_all()
+
+    @property
+    def threads(self) -> list[threading.Thread]:
+        """The threads without which nothing reaches the archive; none before `start`."""
+        return [*self._worker.threads, *self.handover.threads]
 
     @property
     def unsealed_bytes(self) -> int:

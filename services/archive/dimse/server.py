@@ -83,6 +83,11 @@ class DimseServer:
             raise RuntimeError("the DIMSE listener is not started")
         return int(self._server.server_address[1])
 
+    @property
+    def threads(self) -> list[threading.Thread]:
+        """The thread that accepts connections; none before `start`."""
+        return [self._thread] if self._thread is not None else []
+
     def start(self) -> None:
         """Listen. Raises `OSError` if the port is taken."""
         _configure_pynetdicom()

@@ -9,16 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Event
+from threading import Condition, Event
 
 import pytest
 
+from services.common.clock import SystemClock
 from services.common.errors import Unavailable
 from services.packs.gathering import Closed
 from services.packs.instance import scan
 from services.packs.pack import Footer, verify
 from services.packs.sealing import Sealer, SealingRules
 from services.packs.segment import Record, RecordHeader, SegmentLog
+from services.packs.steps import Worker
 from tests.services.packs.synthetic import STUDY, ct
 
 OTHER = "1.2.826.0.1.3680043.10.1338.2"
@@ -478,3 +480,42 @@ def test_its_threads_seal_and_commit_without_being_driven(tmp_path: Path) -> Non
         b.receive("1.2")
         assert done.wait(10)
         sealer.stop()
+
+
+@pytest.mark.parametrize("step", ["store", "commit"])
+def test_a_pack_file_that_cannot_be_opened_is_a_failed_step_and_ends_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def exhausted(_: Path) -> Footer:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with bench(tmp_path) as b:
+        b.receive("1.1")
+        b.seal_after(2)
+        if step == "commit":
+            b.sealer.handover.store_next()
+        with monkeypatch.context() as patched:
+            patched.setattr("services.packs.handover.footer_of", exhausted)
+            again = getattr(b.sealer.handover, f"{step}_next")()
+            assert again is not None
+            assert again > b.clock.seconds
+        b.clock.seconds += 60
+        b.commit_all()
+        assert b.shelf.uids() == ["1.1"]
+
+
+def test_a_step_that_raises_is_repeated_and_its_thread_lives_on(tmp_path: Path) -> None:
+    calls, done = [], Event()
+
+    def step() -> float | None:
+        calls.append(None)
+        if len(calls) < 3:
+            raise OSError(errno.EIO, "Input/output error")
+        done.set()
+        return None
+
+    worker = Worker(Condition(), SealingRules(retry_seconds=0.001), SystemClock())
+    worker.start("packs-test", step, lambda: False)
+    assert done.wait(10)
+    assert [thread.is_alive() for thread in worker.threads] == [True]
+    worker.stop()

@@ -27,6 +27,7 @@ from services.archive.commit import ArchiveSink, ReceiptIssuer
 from services.archive.dicomweb.routes import DicomWeb
 from services.archive.dicomweb.stow import StoreService
 from services.archive.dicomweb.wado import Retrieval
+from services.archive.dimse.connection import ConnectionLimits
 from services.archive.dimse.server import DimseListener, DimseServer
 from services.archive.dimse.storage import Storage
 from services.archive.incoming import Incoming
@@ -105,6 +106,7 @@ class Archive:
                 settings.dimse_port,
                 calling_aes=settings.dimse_calling_aes,
                 networks=settings.dimse_networks,
+                limits=ConnectionLimits.within(settings.memory_bytes),
             ),
             Storage(
                 self.log,

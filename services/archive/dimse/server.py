@@ -10,6 +10,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 from weakref import WeakKeyDictionary
@@ -17,6 +18,7 @@ from weakref import WeakKeyDictionary
 from pydicom.dataset import Dataset
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
+from pynetdicom.dimse_messages import C_STORE_RQ
 
 from services.archive.dimse.connection import (
     BoundedHandler,
@@ -25,6 +27,7 @@ from services.archive.dimse.connection import (
     ConnectionLimits,
     Network,
 )
+from services.archive.dimse.room import Room
 from services.archive.dimse.storage import Storage, StoreRequest
 from services.common.listening import cannot_listen
 from services.packs.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -73,6 +76,7 @@ class DimseServer:
         self._listener, self._storage, self._ended, self._observer = listener, storage, ended, observer
         self._ids: WeakKeyDictionary[Association, str] = WeakKeyDictionary()
         self._lock = threading.Lock()
+        self.room = Room(listener.limits.messages)
         self._server: BoundedServer | None = None
         self._thread: threading.Thread | None = None
 
@@ -96,7 +100,7 @@ class DimseServer:
         except OSError as error:
             raise cannot_listen(self._listener.host, self._listener.port, error) from error
         server.limits, server.allowed = self._listener.limits, self._listener.networks
-        server.refused = self._refused
+        server.refused, server.room = self._refused, self.room
         self._server = server
         self._thread = threading.Thread(
             target=server.serve_forever, args=(0.1,), name="dimse-accept", daemon=True
@@ -196,7 +200,7 @@ class DimseServer:
         with self._lock:
             association = self._ids[event.assoc]
         # The encoded data set as it came, without a copy; released before pynetdicom drops its buffer.
-        with request.DataSet.getbuffer() as data_set:
+        with _handling(event.assoc), request.DataSet.getbuffer() as data_set:
             answer = self._storage.store(
                 StoreRequest(
                     sop_class_uid=str(request.AffectedSOPClassUID or ""),
@@ -220,10 +224,15 @@ def _called_ae(association: Association) -> str:
     return primitive.called_ae_title or "" if primitive is not None else ""
 
 
+def _handling(association: Association) -> AbstractContextManager[None]:
+    socket = association.dul.socket
+    return socket.handling() if isinstance(socket, BoundedSocket) else nullcontext()  # gone meanwhile
+
+
 def _on_message(event: evt.Event) -> None:
     socket = event.assoc.dul.socket
     if isinstance(socket, BoundedSocket):
-        socket.message_complete()
+        socket.message_complete(to_handle=isinstance(event.message, C_STORE_RQ))
 
 
 def _configure_pynetdicom() -> None:

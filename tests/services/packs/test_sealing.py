@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -519,3 +521,42 @@ def test_a_step_that_raises_is_repeated_and_its_thread_lives_on(tmp_path: Path) 
     assert done.wait(10)
     assert [thread.is_alive() for thread in worker.threads] == [True]
     worker.stop()
+
+
+BOUNDED = """
+import resource, sys
+from pathlib import Path
+from services.common.clock import SystemClock
+from services.packs.pack import Footer, verify
+from services.packs.sealing import Sealer, SealingRules
+from services.packs.segment import SegmentLog
+
+class Shelf:
+    def store(self, path: Path, footer: Footer) -> None:
+        print(footer.instances[0].length)
+    def commit(self, path: Path, footer: Footer) -> None: ...
+
+root, data = Path(sys.argv[1]), int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_DATA, (data + (64 << 20), data + (64 << 20)))
+with SegmentLog(root / "log", headroom_bytes=0) as log:
+    sealer = Sealer(log, root / "sealing", Shelf(), region="local", quarantine=root / "quarantine",
+                    rules=SealingRules(idle_seconds=0, max_age_seconds=0))
+    sealer.seal_due()
+    sealer.handover.store_next()
+    print(log.live_records)
+"""
+
+
+def test_an_instance_larger_than_the_memory_is_recovered_and_sealed(tmp_path: Path) -> None:
+    size = 160 << 20
+    body = ct("1.1", pixels=bytes(size))
+    header = RecordHeader.for_instance(
+        scan(body), institution="yanan", site="yanchang", calling_ae="", called_ae="",
+        received_at=datetime(2025, 3, 1, tzinfo=UTC), association="a1",
+    )  # fmt: skip
+    with SegmentLog(tmp_path / "log", headroom_bytes=0) as log:
+        log.append(header, body).result(60)
+    done = subprocess.run(
+        [sys.executable, "-c", BOUNDED, str(tmp_path)], check=True, stdout=subprocess.PIPE, text=True
+    )
+    assert done.stdout.split() == [str(len(body)), "0"]

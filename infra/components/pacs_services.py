@@ -22,6 +22,7 @@ from infra.components.pods import (
 from infra.components.workloads import config_map, disruption_budget, service, stateful_set
 from infra.config.region import RegionConfig
 from infra.credentials import Credentials
+from infra.layout.sizing import size_bytes
 from infra.supplies import Supplies
 
 _MAKE_BUCKET = Path(__file__).with_name("make_bucket.py")
@@ -109,6 +110,7 @@ def archive_environment(region: RegionConfig) -> dict[str, str]:
         "PACS_INTERNAL_PORT": str(_INTERNAL),
         "PACS_DIMSE_PORT": str(_DIMSE),
         "PACS_EPOCH": str(region.region.epoch),
+        "PACS_MEMORY_BYTES": str(size_bytes(region.archive.memory)),
         "PACS_SPOOL_DIRECTORY": "/var/lib/pacs/spool",
         "PACS_QUARANTINE_DIRECTORY": "/var/lib/pacs/quarantine",
         "PACS_STORE": "rgw",

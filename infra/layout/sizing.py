@@ -70,6 +70,11 @@ def check_retention_fits(site: str, disk: str, daily: str, retention: str) -> No
         )
 
 
+def branch_archive_bytes(memory: str, *, share: float = 0.25) -> int:
+    """What the archive may take of a branch's memory: `share` of it, at least the 512 MiB it needs to start."""
+    return max(512 * _UNITS["Mi"], int(size_bytes(memory) * share))
+
+
 def osd_memory_bytes(node_memory: str, devices: int, *, share: float = 0.5) -> int:
     """Memory target of each OSD of a node: an equal part of `share` of the node, between 1 and 8 GiB."""
     if devices < 1:

@@ -16,7 +16,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from joserfc import jwt
 from joserfc.jwk import OKPKey
+from pydantic import TypeAdapter, ValidationError
 
+from infra.config.types import InstitutionName
 from infra.pki.private_files import PkiError, clear_pem, load_key, save_key
 
 MAX_LIFETIME = timedelta(hours=12)
@@ -64,7 +66,7 @@ def issue_token(
 
     `issuer` is `https://pacs.<domain>`, `audience` `region:<region>` or `site:<site>`. Raises PkiError for
     a lifetime beyond 12 hours, no scope, or a `dicomweb` scope over no institution: a token that allows
-    nothing is a mistake.
+    nothing is a mistake. So is the name of an institution that cannot be one.
     """
     if not timedelta(0) < lifetime <= MAX_LIFETIME:
         raise PkiError(f"a token may live up to {MAX_LIFETIME}; {lifetime} was asked for")
@@ -72,6 +74,10 @@ def issue_token(
         raise PkiError("a token needs at least one scope")
     if not institutions and set(scopes) != {Scope.OPS}:
         raise PkiError("a token over studies needs at least one institution (or *)")
+    if list(institutions) != ["*"]:
+        for name in institutions:
+            if not _is_institution(name):
+                raise PkiError(f"{name!r} names no institution: it takes a lower-case DNS label (or * alone)")
     issued = int(now.timestamp())
     claims = {
         "iss": issuer,
@@ -84,3 +90,11 @@ def issue_token(
         "scope": " ".join(scopes),
     }
     return jwt.encode({"alg": "Ed25519", "kid": key.kid, "typ": "JWT"}, claims, key, algorithms=["Ed25519"])
+
+
+def _is_institution(name: str) -> bool:
+    try:
+        TypeAdapter(InstitutionName).validate_python(name)
+    except ValidationError:
+        return False
+    return True

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services.common.clock import Clock
 from services.common.errors import Forbidden, PacsError, Unauthenticated, Unavailable
 from services.common.problem import problem_of
+from services.packs.footer import PackError, check_label
 
 READ = "dicomweb:read"
 STORE = "dicomweb:store"
@@ -120,6 +121,14 @@ class TokenVerifier:
         institutions, scope = claims.get("institutions"), claims.get("scope")
         if not isinstance(institutions, list) or not all(isinstance(one, str) for one in institutions):
             raise Unauthenticated("The token names no institutions.", action=_LOG_IN)
+        if institutions != ["*"]:
+            try:
+                for institution in institutions:
+                    check_label(institution, "institution")
+            except PackError as error:
+                raise Unauthenticated(
+                    "The token names an institution that cannot be one.", action=_LOG_IN
+                ) from error
         if not isinstance(scope, str):
             raise Unauthenticated("The token names no scope.", action=_LOG_IN)
         return Access(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from services.archive.access import TokenDoor, TokenVerifier
@@ -21,6 +21,7 @@ from services.archive.authorisation import check_route
 from services.archive.dicomweb.routes import DicomWeb
 from services.archive.dicomweb.stow import StoreService
 from services.archive.dicomweb.wado import Retrieval
+from services.archive.dimse.connection import ConnectionLimits
 from services.archive.dimse.server import DimseListener, DimseServer
 from services.archive.dimse.storage import Storage
 from services.archive.incoming import Incoming
@@ -32,7 +33,7 @@ from services.archive.parts import Parts, outbox_of, parts_of, sink_of
 from services.archive.settings import ArchiveSettings, StoreKind
 from services.archive.unsealed import Unsealed
 from services.common.errors import PacsError
-from services.common.health import Probe, health_routes
+from services.common.health import Probe, ended, health_routes
 from services.common.metrics import RequestTimer, metrics_route
 from services.common.problem import EXCEPTION_HANDLERS
 from services.common.settings import read_secret
@@ -85,6 +86,7 @@ class Archive:
                 settings.dimse_port,
                 calling_aes=settings.dimse_calling_aes,
                 networks=settings.dimse_networks,
+                limits=ConnectionLimits.within(settings.memory_bytes),
             ),
             Storage(
                 self.log,
@@ -143,13 +145,13 @@ class Archive:
             ended=self.sealer.association_ended,
         )
         web = DicomWeb(parts.index, Retrieval(parts.store, parts.index), storing)
-        routes: list[BaseRoute] = [*health_routes(self._probes()), check_route(), *web.routes()]
+        routes: list[BaseRoute] = [*self._health(), check_route(), *web.routes()]
         door = Middleware(TokenDoor, verifier=self.verifier, open_paths=OPEN_PATHS)
         return self._application(routes, [door])
 
     def _internal(self, incoming: Incoming) -> ASGIApp:
         parts, settings = self.parts, self._settings
-        routes: list[BaseRoute] = [*health_routes(self._probes()), metrics_route(parts.metrics.registry)]
+        routes: list[BaseRoute] = [*self._health(), metrics_route(parts.metrics.registry)]
         if settings.gateway_key_file is not None:
             service = IngestService(
                 self.sink, parts.index, incoming, parts.metrics, region=settings.region, epoch=settings.epoch
@@ -162,6 +164,12 @@ class Archive:
         return Starlette(
             routes=routes, middleware=[timer, *middleware], exception_handlers=EXCEPTION_HANDLERS
         )
+
+    def _health(self) -> list[Route]:
+        def threads() -> str | None:
+            return ended([*self.log.threads, *self.sealer.threads, *self.dimse.threads])
+
+        return health_routes(self._probes(), vital={"threads": threads})
 
     def _probes(self) -> dict[str, Probe]:
         probes: dict[str, Probe] = {

@@ -34,6 +34,11 @@ class ArchiveSettings(ServiceSettings):
         default=(), description="from where; anywhere if empty"
     )
 
+    memory_bytes: int = Field(
+        default=1 << 30,
+        ge=512 << 20,
+        description="what the process may take; bounds what is received at once",
+    )
     spool_directory: Path = Path("/var/lib/pacs/spool")
     quarantine_directory: Path = Path("/var/lib/pacs/quarantine")
     spool_reserve_bytes: int = Field(

@@ -1,6 +1,10 @@
-"""`/healthz` (the process is alive) and `/readyz` (what it depends on answers; 503 with reasons)."""
+"""`/healthz` (the process can do its work) and `/readyz` (what it depends on answers too); 503 with reasons.
 
-from collections.abc import Callable, Mapping
+Whoever runs the process starts it anew when `/healthz` fails, so that fails only where a new start helps.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -11,18 +15,28 @@ Probe = Callable[[], str | None]
 """Answers None when all is well, else the reason; it must come back within seconds."""
 
 
-def health_routes(probes: Mapping[str, Probe]) -> list[Route]:
-    """The two routes; every probe runs at each `/readyz`, off the event loop."""
+def health_routes(probes: Mapping[str, Probe], *, vital: Mapping[str, Probe] | None = None) -> list[Route]:
+    """The two routes: `vital` probes run at each `/healthz`, all of them at each `/readyz`, off the event loop."""
+    vital = vital or {}
 
-    async def healthz(_: Request) -> Response:
-        return JSONResponse({"status": "alive"})
+    def route(path: str, asked: Mapping[str, Probe], good: str, bad: str) -> Route:
+        async def answer(_: Request) -> Response:
+            reasons = {
+                name: reason for name, probe in asked.items() if (reason := await run_in_threadpool(probe))
+            }
+            if reasons:
+                return JSONResponse({"status": bad, "reasons": reasons}, status_code=503)
+            return JSONResponse({"status": good})
 
-    async def readyz(_: Request) -> Response:
-        reasons = {
-            name: reason for name, probe in probes.items() if (reason := await run_in_threadpool(probe))
-        }
-        if reasons:
-            return JSONResponse({"status": "not ready", "reasons": reasons}, status_code=503)
-        return JSONResponse({"status": "ready"})
+        return Route(path, answer)
 
-    return [Route("/healthz", healthz), Route("/readyz", readyz)]
+    return [
+        route("/healthz", vital, "alive", "not alive"),
+        route("/readyz", {**vital, **probes}, "ready", "not ready"),
+    ]
+
+
+def ended(threads: Iterable[threading.Thread]) -> str | None:
+    """A probe's answer for threads that should run for as long as the process does."""
+    dead = [thread.name for thread in threads if not thread.is_alive()]
+    return f"stopped: {', '.join(dead)}; the process has to be started anew" if dead else None

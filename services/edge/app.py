@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from services.common.clock import Clock, SystemClock
-from services.common.health import health_routes
+from services.common.health import ended, health_routes
 from services.common.problem import EXCEPTION_HANDLERS
 from services.common.settings import read_secret
 from services.edge.adapters.http_centre import HttpCentre
@@ -140,16 +140,16 @@ def _application(board: StatusBoard, work: Work, registry: CollectorRegistry) ->
         yield
         work.stop.set()
 
-    def dead_threads() -> str | None:
-        dead = [thread.name for thread in threads if not thread.is_alive()]
-        return f"stopped: {', '.join(dead)}; restart this service" if dead else None
-
     def metrics(_: Request) -> Response:
         board.look()  # ages are computed when someone looks
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
 
     # A centre that is away is no reason to be "not ready": waiting is what this service is for.
-    routes = [*health_routes({"threads": dead_threads}), *board.routes(), Route("/metrics", metrics)]
+    routes = [
+        *health_routes({}, vital={"threads": lambda: ended(threads)}),
+        *board.routes(),
+        Route("/metrics", metrics),
+    ]
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers=EXCEPTION_HANDLERS)
 
 

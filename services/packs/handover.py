@@ -57,7 +57,7 @@ class Handover:
         self._directory, self._sink, self._quarantine = directory, sink, quarantine
         self._observer = observer
         self._wake = threading.Condition()
-        self._worker = Worker(self._wake, clock)
+        self._worker = Worker(self._wake, rules, clock)
         self._clock = clock
         self._sealed: deque[Path] = deque()
         self._stored: deque[Path] = deque()
@@ -89,6 +89,11 @@ class Handover:
         """End the threads. What is not committed stays on disk for the next start."""
         self._worker.stop()
 
+    @property
+    def threads(self) -> list[threading.Thread]:
+        """The threads that run the steps; none before `start`."""
+        return self._worker.threads
+
     def __len__(self) -> int:
         with self._wake:
             return len(self._sealed) + len(self._stored)
@@ -110,14 +115,14 @@ class Handover:
                 return pause.until
             path = queue[0]
         try:
-            footer = footer_of(path)
-        except PackError as problem:
-            self._set_aside(path, problem)
-            with self._wake:
-                queue.popleft()
-            return self._clock.monotonic()
-        try:
-            act(path, footer)
+            try:
+                footer = footer_of(path)
+            except PackError as problem:
+                self._set_aside(path, problem)
+                with self._wake:
+                    queue.popleft()
+            else:
+                act(path, footer)
         except Exception as problem:
             logger.exception("step %s of pack %s failed and is tried again", step, path.stem)
             # Away or full is so for all, and the first version of an instance shall stay the first one;

@@ -20,7 +20,7 @@ from services.common.durable import replace_file, sync_directory
 from services.packs.gathering import Closed, Gathering, SealingRules
 from services.packs.handover import Handover, HandoverObserver
 from services.packs.instance import InstanceError, Limits, scan
-from services.packs.pack import Footer, PackWriter
+from services.packs.pack import Footer, PackError, PackWriter
 from services.packs.segment import Record, RecordDamaged, SegmentLog
 from services.packs.steps import Pause, Worker
 
@@ -72,7 +72,7 @@ class Sealer:
         self._observer: SealingObserver = observer or _Unobserved()
         self._clock, rules = clock or SystemClock(), rules or SealingRules()
         self._wake = threading.Condition()
-        self._worker = Worker(self._wake, self._clock)
+        self._worker = Worker(self._wake, rules, self._clock)
         self._gathering = Gathering(rules)
         # In packs already, but the log does not know it yet.
         self._to_release: deque[list[Record]] = deque()
@@ -108,6 +108,11 @@ class Sealer:
             self._wake.notify_all()
 
     @property
+    def threads(self) -> list[threading.Thread]:
+        """The threads without which nothing reaches the archive; none before `start`."""
+        return [*self._worker.threads, *self.handover.threads]
+
+    @property
     def unsealed_bytes(self) -> int:
         """Bytes of acknowledged instances that lie in the segment log only."""
         with self._wake:
@@ -131,8 +136,12 @@ class Sealer:
                 else:
                     self._seal(closed[0])
                 self._pause.succeeded()
-        except Exception:
+        except Exception as problem:
             logger.exception("sealing failed and is tried again; the records stay in the segment log")
+            # The disk's trouble is everybody's; anything else is this study's own and must not hold up the others.
+            if not isinstance(problem, OSError):
+                with self._wake:
+                    closed.rotate(-1)
             self._pause.failed()
             self._observer.step_failed("seal")
         with self._wake:
@@ -146,7 +155,11 @@ class Sealer:
         part = self._directory / f"{records[0].segment:016d}-{records[0].offset}.part"
         try:
             sealed = self._write(part, closed)
-        except OSError:
+        except PackError as problem:
+            part.unlink(missing_ok=True)
+            self._set_aside(closed, problem)
+            sealed = None
+        except Exception:
             part.unlink(missing_ok=True)  # a full disk needs the room that half a pack takes
             raise
         with self._wake:
@@ -221,6 +234,17 @@ class Sealer:
             called_ae=header.called_ae,
         )
         return True
+
+    def _set_aside(self, closed: Closed, problem: PackError) -> None:
+        """Keep records that can never be a pack where support finds them, out of the way of all others."""
+        for record in closed.records:
+            self._log.preserve(record)
+        logger.critical(
+            "study %s of %s cannot be a pack, its segments set aside: %s",
+            closed.study.study_uid,
+            closed.study.institution,
+            problem,
+        )
 
     def _recover(self) -> None:
         """Take up what an earlier process left: packs to hand over, and records that are in none of them."""

@@ -171,9 +171,9 @@ class SegmentLog:
                 segment.note_released(offsets)
 
     @property
-    def is_running(self) -> bool:
-        """Whether the thread lives that makes records durable; without it nothing is taken."""
-        return self._flusher.is_alive()
+    def threads(self) -> list[threading.Thread]:
+        """The thread that makes records durable; without it nothing is taken."""
+        return [self._flusher]
 
     @property
     def live_records(self) -> int:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from services.common.clock import Clock
 from services.packs.gathering import SealingRules
 
-UNEXPECTED_PAUSE = 5.0
 logger = logging.getLogger(__name__)
 
 
@@ -41,21 +40,21 @@ class Pause:
 
 
 class Worker:
-    """Threads that share a condition; each repeats its step until `stop`.
+    """Threads that share a condition; each repeats its step until `stop`, whatever the step raises.
 
     A step returns the monotonic time at which it wants to be called again, None when it has nothing to do;
     `has_work` tells, under the condition, whether that is still so.
     """
 
-    def __init__(self, wake: threading.Condition, clock: Clock) -> None:
-        self._wake, self._clock = wake, clock
+    def __init__(self, wake: threading.Condition, rules: SealingRules, clock: Clock) -> None:
+        self._wake, self._rules, self._clock = wake, rules, clock
         self._stopping = False
-        self._threads: list[threading.Thread] = []
+        self.threads: list[threading.Thread] = []
 
     def start(self, name: str, step: Callable[[], float | None], has_work: Callable[[], bool]) -> None:
         """Repeat `step` on a thread called `name`."""
         thread = threading.Thread(target=self._run, args=(step, has_work), name=name, daemon=True)
-        self._threads.append(thread)
+        self.threads.append(thread)
         thread.start()
 
     def stop(self) -> None:
@@ -63,16 +62,19 @@ class Worker:
         with self._wake:
             self._stopping = True
             self._wake.notify_all()
-        for thread in self._threads:
+        for thread in self.threads:
             thread.join()
 
     def _run(self, step: Callable[[], float | None], has_work: Callable[[], bool]) -> None:
+        pause = Pause(self._rules, self._clock)
         while True:
             try:
                 again = step()
             except Exception:  # a thread that ended would leave its work undone until the next start
-                logger.exception("a step failed unexpectedly and is tried again")
-                again = self._clock.monotonic() + UNEXPECTED_PAUSE
+                logger.exception("%s failed and is tried again", threading.current_thread().name)
+                again = pause.failed()
+            else:
+                pause.succeeded()
             with self._wake:
                 if self._stopping:
                     return

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from socketserver import BaseServer
-from typing import Any
+from typing import Any, Self
 
 from pynetdicom.association import Association
 from pynetdicom.transport import AssociationServer, AssociationSocket, RequestHandler
+
+from services.archive.dimse.room import Room
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +26,14 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _PDU_HEADER_BYTES = 6
 _RECEIVE_BYTES = 256 << 10
+_OWN_BYTES = 384 << 20
+"""What the archive takes without any message: programs, threads, one inflated data set (`Limits`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """`max_pdu` bytes are announced to peers and `largest_pdu` are read; `max_message` bound a message.
+    """`max_pdu` bytes are announced to peers and `largest_pdu` are read; `max_message` bound a message, and
+    all messages under way share `messages` bytes and one largest message.
 
     A peer that stays silent `idle_seconds` in the middle of a PDU or before its association is cut off; between
     messages it may rest longer, since a modality keeps its association open from one scan to the next.
@@ -35,24 +42,55 @@ class ConnectionLimits:
     max_pdu: int = 256 << 10
     largest_pdu: int = 1 << 20
     max_message: int = 2 << 30
+    messages: int = 2 << 30
     idle_seconds: float = 60.0
     association_idle_seconds: float = 600.0
     associations: int = 64
     per_peer: int = 16
 
+    @classmethod
+    def within(cls, memory_bytes: int) -> Self:
+        """The limits of a process that may take this much memory: half of what it does not need itself is for
+        one message, half for all the others. A fifth is lost where a message grows as it is put together."""
+        half = max(memory_bytes - _OWN_BYTES, 0) * 4 // 5 // 2
+        return cls(max_message=min(half, 2 << 30), messages=half)
+
 
 class BoundedSocket(AssociationSocket):
     """pynetdicom's socket with a bound on each PDU and on the PDUs of one message, and larger reads."""
 
-    def __init__(self, plain: AssociationSocket, limits: ConnectionLimits) -> None:
+    def __init__(self, plain: AssociationSocket, limits: ConnectionLimits, room: Room) -> None:
         # The plain socket has announced the connection to the state machine already: take over its state.
         self.__dict__.update(plain.__dict__)
-        self._limits = limits
+        self._limits, self._room = limits, room
         self._unfinished = 0
+        self._complete: deque[int] = deque()
 
-    def message_complete(self) -> None:
-        """The message that was being received has been put together; the next starts at nothing."""
-        self._unfinished = 0
+    def message_complete(self, *, to_handle: bool) -> None:
+        """The message that was being received has been put together; the next starts at nothing.
+
+        Its memory is held until `handling` has been through it; unless it is not `to_handle`.
+        """
+        size, self._unfinished = self._unfinished, 0
+        if to_handle:
+            self._complete.append(size)
+        else:
+            self._room.give(self, size)
+
+    @contextmanager
+    def handling(self) -> Iterator[None]:
+        """While the oldest complete message is handled; then its memory is free, closed connection or not."""
+        message = object()
+        self._room.move(self, message, self._complete.popleft() if self._complete else 0)
+        try:
+            yield
+        finally:
+            self._room.give(message)
+
+    def close(self) -> None:
+        """Close the connection; what it had received is dropped."""
+        super().close()
+        self._room.give(self)
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Exactly `nr_bytes`, fewer if the peer closes. Raises `OSError` where a limit is passed."""
@@ -64,6 +102,7 @@ class BoundedSocket(AssociationSocket):
         self._unfinished += nr_bytes
         if self._unfinished > limits.max_message:
             raise OSError(f"a message of more than {limits.max_message} bytes")
+        self._room.take(self, nr_bytes, limits.idle_seconds)
         socket.settimeout(limits.idle_seconds)
         content = bytearray(nr_bytes)
         view, filled = memoryview(content), 0
@@ -87,7 +126,7 @@ class BoundedHandler(RequestHandler):
         plain = association.dul.socket
         if plain is None:
             raise OSError("the connection is closed")
-        association.dul.socket = BoundedSocket(plain, self.server.limits)
+        association.dul.socket = BoundedSocket(plain, self.server.limits, self.server.room)
         return association
 
 
@@ -99,6 +138,7 @@ class BoundedServer(AssociationServer):
     """
 
     limits: ConnectionLimits
+    room: Room
     allowed: Sequence[Network]
     refused: Callable[[str], None]
 

@@ -10,6 +10,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, Protocol, cast
@@ -18,6 +19,7 @@ from weakref import WeakKeyDictionary
 from pydicom.dataset import Dataset
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
+from pynetdicom.dimse_messages import C_STORE_RQ
 
 from services.archive.dimse.connection import (
     BoundedHandler,
@@ -26,6 +28,7 @@ from services.archive.dimse.connection import (
     ConnectionLimits,
     Network,
 )
+from services.archive.dimse.room import Room
 from services.archive.dimse.storage import PROCESSING_FAILURE, Storage, StoreAnswer, StoreRequest
 from services.common.listening import cannot_listen
 from services.packs.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -75,6 +78,7 @@ class DimseServer:
         self._listener, self._storage, self._ended, self._observer = listener, storage, ended, observer
         self._ids: WeakKeyDictionary[Association, str] = WeakKeyDictionary()
         self._lock = threading.Lock()
+        self.room = Room(listener.limits.messages)
         self._server: BoundedServer | None = None
         self._thread: threading.Thread | None = None
 
@@ -85,6 +89,11 @@ class DimseServer:
             raise RuntimeError("the DIMSE listener is not started")
         return int(self._server.server_address[1])
 
+    @property
+    def threads(self) -> list[threading.Thread]:
+        """The thread that accepts connections; none before `start`."""
+        return [self._thread] if self._thread is not None else []
+
     def start(self) -> None:
         """Listen. Raises `OSError` if the port is taken."""
         _configure_pynetdicom()
@@ -93,7 +102,7 @@ class DimseServer:
         except OSError as error:
             raise cannot_listen(self._listener.host, self._listener.port, error) from error
         server.limits, server.allowed = self._listener.limits, self._listener.networks
-        server.refused = self._refused
+        server.refused, server.room = self._refused, self.room
         self._server = server
         self._thread = threading.Thread(
             target=server.serve_forever, args=(0.1,), name="dimse-accept", daemon=True
@@ -198,7 +207,7 @@ class DimseServer:
             # The connection ended while the message waited: nobody hears a success, so nothing is kept.
             return StoreAnswer(PROCESSING_FAILURE)
         # The encoded data set as it came, without a copy; released before pynetdicom drops its buffer.
-        with (request.DataSet or BytesIO()).getbuffer() as data_set:
+        with _handling(event.assoc), (request.DataSet or BytesIO()).getbuffer() as data_set:
             return self._storage.store(
                 StoreRequest(
                     sop_class_uid=str(request.AffectedSOPClassUID or ""),
@@ -217,10 +226,15 @@ def _called_ae(association: Association) -> str:
     return primitive.called_ae_title or "" if primitive is not None else ""
 
 
+def _handling(association: Association) -> AbstractContextManager[None]:
+    socket = association.dul.socket
+    return socket.handling() if isinstance(socket, BoundedSocket) else nullcontext()  # gone meanwhile
+
+
 def _on_message(event: evt.Event) -> None:
     socket = event.assoc.dul.socket
     if isinstance(socket, BoundedSocket):
-        socket.message_complete()
+        socket.message_complete(to_handle=isinstance(event.message, C_STORE_RQ))
 
 
 def _configure_pynetdicom() -> None:

@@ -1,9 +1,11 @@
 """What the centre decides on a pack that a branch sends: is it one, is it theirs, then commit and sign."""
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import BoundedSemaphore
 
 from starlette.concurrency import run_in_threadpool
 
@@ -16,8 +18,10 @@ from services.common.errors import LengthRequired, TooLarge, TooManyRequests, Un
 from services.packs.pack import Footer, PackError, footer_of, verify
 
 MAX_PACK_BYTES = 4 << 30
-AT_ONCE = 16
-PREAMBLE_BYTES = 128
+BODIES_OF_A_SITE = 8
+"""Bodies of one site on their way at once: twice what an edge sends by itself. A thin line takes no other's place."""
+COMMITS = 16
+"""Packs that are verified and committed at once; a body that has arrived waits for its turn."""
 _log = logging.getLogger(__name__)
 
 
@@ -30,7 +34,7 @@ class Branch:
 
 
 class IngestService:
-    """Takes packs of one region; at most `at_once` bodies are received at the same time."""
+    """Takes packs of one region; a site may have `bodies` on their way at the same time."""
 
     def __init__(
         self,
@@ -41,11 +45,13 @@ class IngestService:
         *,
         region: str,
         epoch: int,
-        at_once: int = AT_ONCE,
+        bodies: int = BODIES_OF_A_SITE,
+        commits: int = COMMITS,
     ) -> None:
         self._sink, self._index, self._incoming, self._metrics = sink, index, incoming, metrics
         self._region, self._epoch = region, epoch
-        self._room = BoundedSemaphore(at_once)
+        self._bodies, self._under_way = bodies, Counter[Branch]()
+        self._commits = asyncio.Semaphore(commits)
 
     def receipts(self, branch: Branch, pack_id: str) -> list[str]:
         """The receipts of this epoch for a pack of the branch's institution; empty: send the pack."""
@@ -66,17 +72,25 @@ class IngestService:
                 f"The pack has {length} bytes; at most {MAX_PACK_BYTES} are taken.",
                 action="Seal smaller packs; one instance may be larger than the centre takes.",
             )
-        if not self._room.acquire(blocking=False):
+        with self._place(branch), self._incoming.file(length) as file:
+            await file.receive(body, length)
+            async with self._commits:
+                return await run_in_threadpool(self._commit, branch, pack_id, length, file)
+
+    @contextmanager
+    def _place(self, branch: Branch) -> Iterator[None]:
+        """One of the site's places for a body. Called on the event loop alone. Raises `TooManyRequests`."""
+        if self._under_way[branch] >= self._bodies:
             raise TooManyRequests(
-                "As many packs as can be received at once are under way.", action="Send it again."
+                f"{self._bodies} packs of this site are under way already.", action="Send it again."
             )
+        self._under_way[branch] += 1
         try:
-            with self._incoming.file(length) as file:
-                await file.receive(body, length)
-                receipts = await run_in_threadpool(self._commit, branch, pack_id, length, file)
+            yield
         finally:
-            self._room.release()
-        return receipts
+            self._under_way[branch] -= 1
+            if not self._under_way[branch]:
+                del self._under_way[branch]
 
     def _commit(self, branch: Branch, pack_id: str, length: int, file: IncomingFile) -> list[str]:
         footer = self._judge(branch, pack_id, length, file)
@@ -99,7 +113,6 @@ class IngestService:
             footer = footer_of(file.path)
             self._check_claims(branch, pack_id, footer)
             verify(file.path)
-            _check_preambles(file, footer)
         except PackError as error:
             raise _refused(error) from error
         return footer
@@ -115,15 +128,6 @@ class IngestService:
                 f"the pack of {footer.institution}/{footer.site}.",
                 action="A branch sends its own packs only; check its certificate and its configuration.",
             )
-
-
-def _check_preambles(file: IncomingFile, footer: Footer) -> None:
-    """No digest covers the preamble (contracts, section 3), and another format's header may hide in it."""
-    with file.path.open("rb") as opened:
-        for entry in footer.instances:
-            opened.seek(entry.offset)
-            if any(opened.read(PREAMBLE_BYTES)):
-                raise PackError(f"the preamble of instance {entry.sop_instance_uid} is not empty")
 
 
 def _refused(error: PackError) -> PackRefused:

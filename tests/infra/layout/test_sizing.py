@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from infra.layout.sizing import (
     SizingError,
+    branch_archive_bytes,
     branch_cache_bytes,
     branch_metrics_bytes,
     check_retention_fits,
@@ -64,6 +65,13 @@ def test_a_branch_never_gives_all_of_its_disk_to_images(disk: str) -> None:
 def test_metrics_of_a_branch_take_a_small_part_of_what_images_leave(disk: str) -> None:
     reserve = size_bytes(disk) - branch_cache_bytes(disk)
     assert 0 < branch_metrics_bytes(disk) <= reserve / 4
+
+
+@pytest.mark.parametrize(
+    ("memory", "share"), [("1Gi", 512 << 20), ("4Gi", 1 << 30), ("32Gi", 8 << 30), ("64Gi", 16 << 30)]
+)
+def test_a_branchs_archive_gets_a_quarter_of_its_memory_and_enough_to_start(memory: str, share: int) -> None:
+    assert branch_archive_bytes(memory) == share
 
 
 @given(sizes, st.integers(1, 48))

@@ -55,7 +55,14 @@ def test_the_key_is_the_same_the_next_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"lifetime": timedelta(hours=13)}, {"lifetime": timedelta(0)}, {"institutions": []}, {"scopes": []}],
+    [
+        {"lifetime": timedelta(hours=13)},
+        {"lifetime": timedelta(0)},
+        {"institutions": []},
+        {"scopes": []},
+        {"institutions": ["Yan An"]},
+        {"institutions": ["yanan", "*"]},
+    ],
 )
 def test_a_token_that_lives_too_long_or_allows_nothing_is_refused(
     key: OKPKey, changes: dict[str, Any]

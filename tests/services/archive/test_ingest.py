@@ -1,8 +1,10 @@
 """Rules of ingest (contracts, section 7): a pack is taken whole and signed for, or refused with the right reason."""
 
+import asyncio
 import base64
 import io
 import json
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,10 @@ import pytest
 from services.archive.adapters.memory_index import MemoryIndex
 from services.archive.adapters.memory_store import MemoryStore
 from services.archive.errors import IndexUnavailable
+from services.archive.incoming import Incoming
+from services.archive.ingest.service import Branch, IngestService
 from services.archive.ports import StoreOutOfRoom, StoreUnavailable
+from services.common.errors import TooManyRequests
 from services.packs.instance import scan
 from services.packs.pack import Footer, PackWriter
 from services.packs.receipts import ReceiptSigner
@@ -236,3 +241,40 @@ def test_a_dependency_that_fails_gives_no_receipt_and_says_when_to_come_back(
         assert "receipts" not in answer.json()
     finally:
         centre.close()
+
+
+def test_thin_lines_fill_their_own_sites_places_and_no_others(harness: Harness) -> None:
+    service = IngestService(
+        harness.archive.sink, harness.index, Incoming(harness.directory / "bodies", 0), harness.metrics,
+        region="local", epoch=1, bodies=2, commits=1,
+    )  # fmt: skip
+
+    async def take(footer: Footer, body: bytes, pieces: AsyncIterator[bytes]) -> list[str]:
+        branch = Branch(footer.institution, footer.site)
+        return await service.take(branch, footer.pack_id, len(body), pieces)
+
+    async def whole(body: bytes) -> AsyncIterator[bytes]:
+        yield body
+
+    async def send_all() -> None:
+        arrived, gate = asyncio.Semaphore(0), asyncio.Event()
+
+        async def thin(body: bytes) -> AsyncIterator[bytes]:
+            yield body[:100]
+            arrived.release()
+            await gate.wait()
+            yield body[100:]
+
+        packs = [pack(synthetic(f"1.{number}")) for number in range(1, 4)]
+        slow = [asyncio.create_task(take(footer, body, thin(body))) for footer, body in packs[:2]]
+        for _ in slow:
+            await arrived.acquire()
+        with pytest.raises(TooManyRequests, match="2 packs of this site"):
+            await take(*packs[2], whole(packs[2][1]))
+        other = pack(synthetic("2.1"), site="zhidan")
+        assert len(await take(*other, whole(other[1]))) == 1
+        gate.set()
+        assert [len(receipts) for receipts in await asyncio.gather(*slow)] == [1, 1]
+        assert len(await take(*packs[2], whole(packs[2][1]))) == 1
+
+    asyncio.run(send_all())

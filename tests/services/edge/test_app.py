@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -41,6 +43,13 @@ def enrolled(tmp_path: Path, office: ReceiptOffice) -> Path:
     return tmp_path
 
 
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
 def test_a_host_that_is_not_enrolled_is_told_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(IdentityError) as error:
         build(settings(tmp_path), registry=CollectorRegistry())
@@ -70,6 +79,18 @@ def test_status_health_and_metrics_tell_the_same_story(enrolled: Path) -> None:
     text = client.get("/metrics").text
     assert "pacs_edge_certificate_expiry_seconds" in text
     assert "pacs_edge_centre_reachable 0.0" in text
+
+
+def test_a_thread_that_has_ended_fails_liveness_so_that_the_kubelet_starts_the_edge_anew(
+    enrolled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: object) -> None:
+        raise SystemExit  # no Exception: those begin again
+
+    monkeypatch.setattr("services.edge.renewal.Renewer.run", end)
+    with TestClient(build(settings(enrolled), registry=CollectorRegistry())) as client:
+        wait_for(lambda: client.get("/healthz").status_code == 503, "the thread has ended")
+        assert "renewer" in client.get("/healthz").json()["reasons"]["threads"]
 
 
 def test_every_metric_has_our_prefix_and_a_help_text(enrolled: Path) -> None:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Event
+from threading import Condition, Event
 
 import pytest
 
+from services.common.clock import SystemClock
 from services.common.errors import Unavailable
+from services.packs.gathering import Closed
 from services.packs.instance import scan
 from services.packs.pack import Footer, verify
 from services.packs.sealing import Sealer, SealingRules
 from services.packs.segment import Record, RecordHeader, SegmentLog
+from services.packs.steps import Worker
 from tests.services.packs.synthetic import STUDY, ct
 
 OTHER = "1.2.826.0.1.3680043.10.1338.2"
@@ -75,11 +80,17 @@ class Bench:
     clock: HandClock
 
     def receive(
-        self, uid: str, *, study: str = STUDY, association: str = "a1", pixels: bytes = bytes(48)
+        self,
+        uid: str,
+        *,
+        study: str = STUDY,
+        association: str = "a1",
+        pixels: bytes = bytes(48),
+        institution: str = "yanan",
     ) -> Record:
         body = ct(uid, study=study, pixels=pixels)
         header = RecordHeader.for_instance(
-            scan(body), institution="yanan", site="yanchang", calling_ae="CT1", called_ae="PACS",
+            scan(body), institution=institution, site="yanchang", calling_ae="CT1", called_ae="PACS",
             received_at=self.clock.now(), association=association,
         )  # fmt: skip
         return self.log.append(header, body).result(10)
@@ -402,6 +413,44 @@ def test_a_damaged_record_is_set_aside_and_stops_nobody_else(tmp_path: Path) -> 
         assert [path.read_bytes() for path in (tmp_path / "quarantine").iterdir()] == [bytes(content)]
 
 
+def test_a_study_that_can_never_be_a_pack_is_set_aside_and_stops_nobody_else(tmp_path: Path) -> None:
+    shelf = Shelf()
+    with bench(tmp_path, shelf=shelf) as b:
+        b.receive("1.1", institution="No Label")
+        segment = next((tmp_path / "segments" / "0").glob("*.seg")).read_bytes()
+    with bench(tmp_path, shelf=shelf) as b:
+        b.receive("2.1", study=OTHER)
+        b.seal_after(2)
+        b.commit_all()
+        assert (shelf.uids(), b.log.live_records) == (["2.1"], 0)
+        assert list((tmp_path / "sealing").iterdir()) == []
+    assert [path.read_bytes() for path in (tmp_path / "quarantine").iterdir()] == [segment]
+
+
+def test_a_study_that_fails_for_a_reason_of_its_own_waits_behind_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bench(tmp_path) as b:
+        real = b.sealer._write
+
+        def write(part: Path, closed: Closed) -> object:
+            if closed.study.study_uid == STUDY:
+                raise RuntimeError("a fault of ours")
+            return real(part, closed)
+
+        monkeypatch.setattr(b.sealer, "_write", write)
+        b.receive("1.1")
+        b.receive("2.1", study=OTHER)
+        b.seal_after(2)
+        b.seal_after(1)
+        b.commit_all()
+        assert b.shelf.uids() == ["2.1"]
+        monkeypatch.undo()
+        b.seal_after(60)
+        b.commit_all()
+        assert b.shelf.uids() == ["2.1", "1.1"]
+
+
 def test_a_damaged_pack_is_set_aside_at_start(tmp_path: Path) -> None:
     (tmp_path / "sealing").mkdir(parents=True)
     (tmp_path / "sealing" / "x.pack").write_bytes(b"PACSPK01 torn")
@@ -433,3 +482,81 @@ def test_its_threads_seal_and_commit_without_being_driven(tmp_path: Path) -> Non
         b.receive("1.2")
         assert done.wait(10)
         sealer.stop()
+
+
+@pytest.mark.parametrize("step", ["store", "commit"])
+def test_a_pack_file_that_cannot_be_opened_is_a_failed_step_and_ends_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def exhausted(_: Path) -> Footer:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with bench(tmp_path) as b:
+        b.receive("1.1")
+        b.seal_after(2)
+        if step == "commit":
+            b.sealer.handover.store_next()
+        with monkeypatch.context() as patched:
+            patched.setattr("services.packs.handover.footer_of", exhausted)
+            again = getattr(b.sealer.handover, f"{step}_next")()
+            assert again is not None
+            assert again > b.clock.seconds
+        b.clock.seconds += 60
+        b.commit_all()
+        assert b.shelf.uids() == ["1.1"]
+
+
+def test_a_step_that_raises_is_repeated_and_its_thread_lives_on(tmp_path: Path) -> None:
+    calls, done = [], Event()
+
+    def step() -> float | None:
+        calls.append(None)
+        if len(calls) < 3:
+            raise OSError(errno.EIO, "Input/output error")
+        done.set()
+        return None
+
+    worker = Worker(Condition(), SealingRules(retry_seconds=0.001), SystemClock())
+    worker.start("packs-test", step, lambda: False)
+    assert done.wait(10)
+    assert [thread.is_alive() for thread in worker.threads] == [True]
+    worker.stop()
+
+
+BOUNDED = """
+import resource, sys
+from pathlib import Path
+from services.common.clock import SystemClock
+from services.packs.pack import Footer, verify
+from services.packs.sealing import Sealer, SealingRules
+from services.packs.segment import SegmentLog
+
+class Shelf:
+    def store(self, path: Path, footer: Footer) -> None:
+        print(footer.instances[0].length)
+    def commit(self, path: Path, footer: Footer) -> None: ...
+
+root, data = Path(sys.argv[1]), int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_DATA, (data + (64 << 20), data + (64 << 20)))
+with SegmentLog(root / "log", headroom_bytes=0) as log:
+    sealer = Sealer(log, root / "sealing", Shelf(), region="local", quarantine=root / "quarantine",
+                    rules=SealingRules(idle_seconds=0, max_age_seconds=0))
+    sealer.seal_due()
+    sealer.handover.store_next()
+    print(log.live_records)
+"""
+
+
+def test_an_instance_larger_than_the_memory_is_recovered_and_sealed(tmp_path: Path) -> None:
+    size = 160 << 20
+    body = ct("1.1", pixels=bytes(size))
+    header = RecordHeader.for_instance(
+        scan(body), institution="yanan", site="yanchang", calling_ae="", called_ae="",
+        received_at=datetime(2025, 3, 1, tzinfo=UTC), association="a1",
+    )  # fmt: skip
+    with SegmentLog(tmp_path / "log", headroom_bytes=0) as log:
+        log.append(header, body).result(60)
+    done = subprocess.run(
+        [sys.executable, "-c", BOUNDED, str(tmp_path)], check=True, stdout=subprocess.PIPE, text=True
+    )
+    assert done.stdout.split() == [str(len(body)), "0"]

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.common.health import ended
 from services.packs.instance import scan
 from services.packs.record import SEGMENT_HEADER_BYTES
 from services.packs.segment import (
@@ -453,6 +454,41 @@ def test_after_a_failed_sync_nothing_unsynced_is_acknowledged_by_a_later_good_on
         assert after.segment != kept.segment
     with open_log(tmp_path) as log:
         assert log.take_recovered() == [kept, after]
+
+
+def test_a_segment_that_cannot_be_removed_ends_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with open_log(tmp_path) as log:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fdatasync", failing)
+            patched.setattr("services.packs.segment_file.SegmentFile.delete", failing)
+            with pytest.raises(LogFailed):
+                append(log, b"refused")
+            with pytest.raises(LogFailed):
+                append(log, b"refused too")
+        assert log.read(append(log, b"taken")) == b"taken"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_when_the_thread_that_syncs_ends_nobody_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    log = open_log(tmp_path)
+    monkeypatch.setattr("services.packs.segment_file.SegmentFile.sync", broken)
+    with pytest.raises(LogFailed, match="stopped"):
+        append(log, b"one")
+    with pytest.raises(LogFailed, match="stopping"):
+        append(log, b"two")
+    log.threads[0].join(WAIT)
+    assert ended(log.threads) is not None
+    log.close()
 
 
 def test_a_closed_log_takes_nothing(tmp_path: Path) -> None:

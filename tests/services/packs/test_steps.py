@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from threading import Condition, Event
 
-import pytest
-
 from services.common.clock import SystemClock
-from services.packs import steps
 from services.packs.gathering import SealingRules
 from services.packs.steps import Pause, Worker
 
@@ -28,8 +25,7 @@ def test_pauses_grow_to_the_longest_and_begin_anew_after_a_success() -> None:
     assert pause.failed() == 101.0
 
 
-def test_an_error_that_nobody_foresaw_does_not_end_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "UNEXPECTED_PAUSE", 0.0)
+def test_an_error_that_nobody_foresaw_does_not_end_the_thread() -> None:
     calls: list[int] = []
     again = Event()
 
@@ -39,7 +35,7 @@ def test_an_error_that_nobody_foresaw_does_not_end_the_thread(monkeypatch: pytes
             raise RuntimeError("nobody foresaw this")
         again.set()
 
-    worker = Worker(Condition(), SystemClock())
+    worker = Worker(Condition(), SealingRules(retry_seconds=0.0), SystemClock())
     worker.start("work", step, lambda: False)
     assert again.wait(10)
     worker.stop()
@@ -54,7 +50,7 @@ def test_work_that_comes_while_a_step_ends_is_not_slept_over() -> None:
         if not left:
             done.set()
 
-    worker = Worker(wake, SystemClock())
+    worker = Worker(wake, SealingRules(), SystemClock())
     worker.start("work", step, lambda: bool(left))
     assert done.wait(10)
     worker.stop()

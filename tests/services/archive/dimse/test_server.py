@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -349,6 +350,41 @@ def test_an_association_at_rest_ends_at_its_limit(tmp_path: Path) -> None:
     with running(tmp_path, limits=ConnectionLimits(association_idle_seconds=0.3)) as started:
         assert started.associate().is_established
         assert started.watch.wait_for(lambda: len(started.watch.ended) == 1)
+
+
+def test_many_devices_at_once_share_the_memory_for_messages_and_all_are_served(tmp_path: Path) -> None:
+    limits = ConnectionLimits(max_message=300_000, messages=200_000)
+    held: list[int] = []
+    with running(tmp_path, limits=limits) as started:
+        room = started.server.room
+        real = room.take
+
+        def take(*arguments: Any) -> None:
+            real(*arguments)
+            held.append(room.held)
+
+        room.take = take  # type: ignore[method-assign]
+
+        def send(number: int) -> int:
+            made = encoded(ExplicitVRLittleEndian, f"1.2.3.{number}")
+            made.PixelData = bytes(150_000)
+            association = started.associate((CT, ExplicitVRLittleEndian), own=AE(f"CT{number}"))
+            status = int(association.send_c_store(made).Status)
+            association.release()
+            return status
+
+        with ThreadPoolExecutor(6) as pool:
+            assert list(pool.map(send, range(1, 7))) == [0] * 6
+        assert started.watch.wait_for(lambda: len(started.watch.ended) == 6)
+        assert max(held) <= limits.messages + limits.max_message
+        assert eventually(lambda: room.held == 0)
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + WAIT
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
 
 
 def test_a_taken_port_is_an_error_at_start(listener: Running, tmp_path: Path) -> None:

@@ -50,6 +50,14 @@ def test_it_is_not_ready_before_the_schema_is_current_or_with_a_full_spool(tmp_p
         archive.close()
 
 
+def test_it_is_not_alive_when_a_thread_that_it_needs_has_ended(harness: Harness) -> None:
+    assert harness.http.get("/healthz").status_code == 200
+    harness.archive.log.close()
+    answer = harness.http.get("/healthz")
+    assert answer.status_code == 503
+    assert "fdatasync" in answer.json()["reasons"]["threads"]
+
+
 def test_the_gauges_show_what_waits_to_be_sealed(harness: Harness) -> None:
     content = synthetic("1.1")
     harness.stow(content)

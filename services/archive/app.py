@@ -98,8 +98,7 @@ class Archive:
                 settings.ae_title,
                 settings.dimse_host,
                 settings.dimse_port,
-                calling_aes=settings.dimse_calling_aes,
-                networks=settings.dimse_networks,
+                callers=settings.dimse_callers,
             ),
             Storage(
                 self.log,

@@ -267,6 +267,13 @@ class Gateway(Section):
     cpu: Cpu
 
 
+class CallingPeer(Section):
+    """A device that may open associations: its AE title and the network it calls from."""
+
+    ae_title: AETitle
+    network: Cidr
+
+
 class Archive(Section):
     """The centre's archive service."""
 
@@ -275,6 +282,8 @@ class Archive(Section):
     ae_title: AETitle
     dimse_node_port: NodePort = 911
     """DIMSE for systems inside the data centre. 104 and 11112 lie outside the node-port range."""
+    calling: list[CallingPeer]
+    """Who may call there, from which network; without an entry the port is not opened."""
     replicas: int = Field(ge=1, le=16)
     spool_size: Size
     """Segments and packs that are not yet in the object store."""
@@ -290,13 +299,6 @@ class Observability(Section):
     memory: Size
     alert_webhook: HttpsUrl | None = None
     """Where Alertmanager posts alerts; without it they are shown, not sent."""
-
-
-class CallingPeer(Section):
-    """A device that may open associations: its AE title and the network it calls from."""
-
-    ae_title: AETitle
-    network: Cidr
 
 
 class Branch(Section):

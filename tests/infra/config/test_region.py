@@ -101,6 +101,10 @@ def test_a_missing_key_is_reported_with_its_path() -> None:
     assert "pacs:region.archive.cpu: required" in refusal(lambda region: region["archive"].pop("cpu"))
 
 
+def test_who_may_call_the_centre_must_be_said() -> None:
+    assert "pacs:region.archive.calling: required" in refusal(lambda region: region["archive"].pop("calling"))
+
+
 def test_every_fault_of_a_file_is_reported_at_once() -> None:
     def change(region: Document) -> None:
         region["region"]["epoch"] = 0
@@ -123,6 +127,16 @@ RULES: list[tuple[str, str, Change]] = [
         lambda r: second_branch(r, address="10.9.0.1"),
     ),
     ("an edge outside its LAN", "lan_address", lambda r: r["branches"][0].update(lan_address="10.91.9.2")),
+    (
+        "a caller of the centre from the internet",
+        "archive: calling GATEWAY from 0.0.0.0/0",
+        lambda r: r["archive"].update(calling=[{"ae_title": "GATEWAY", "network": "0.0.0.0/0"}]),
+    ),
+    (
+        "a caller of the centre with an archive's name",
+        "archive: calling AE titles",
+        lambda r: r["archive"].update(calling=[{"ae_title": "YANCHANG", "network": "10.0.0.0/28"}]),
+    ),
     (
         "a device outside the hospital",
         "inside its lan",

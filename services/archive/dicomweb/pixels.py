@@ -41,8 +41,9 @@ def worked_frames(stored: StoredInstance, load: Callable[[], BinaryIO]) -> list[
     """Every frame of an instance that has no frame ranges. Raises `NotAcceptable` if they cannot be told apart."""
     _check_size(stored)
     with _ROOM:
+        source = load()  # a store that is away is no fault of the instance
         try:
-            data_set = dcmread(load(), force=True)
+            data_set = dcmread(source, force=True)
             if is_encapsulated(stored.transfer_syntax):
                 frames = list(generate_frames(data_set.PixelData, number_of_frames=_count(data_set)))
             else:
@@ -58,8 +59,9 @@ def rewritten(stored: StoredInstance, load: Callable[[], BinaryIO]) -> bytes:
     """A Part 10 file of the same data set in Explicit VR Little Endian."""
     _check_size(stored)
     with _ROOM:
+        source = load()
         try:
-            data_set = dcmread(load())
+            data_set = dcmread(source)
             data_set.file_meta.TransferSyntaxUID = UID(EXPLICIT_LE)
             target = DicomBytesIO()
             data_set.save_as(target, implicit_vr=False, little_endian=True, enforce_file_format=True)

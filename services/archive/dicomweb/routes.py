@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -12,7 +13,7 @@ from starlette.routing import Route
 from services.archive.access import READ, STORE, access_of
 from services.archive.dicomweb import qido
 from services.archive.dicomweb.accept import DICOM, accepted, json_type
-from services.archive.dicomweb.multipart import boundary_of, multipart_response
+from services.archive.dicomweb.multipart import Part, boundary_of, multipart_response
 from services.archive.dicomweb.qido import checked_uid
 from services.archive.dicomweb.stow import StoreService, response_document, warning_of
 from services.archive.dicomweb.wado import Answer, Retrieval, frame_numbers
@@ -68,7 +69,7 @@ class DicomWeb:
     async def instances(self, request: Request) -> Response:
         """WADO-RS study, series, instance (PS3.18 10.4.1.1)."""
         found = await run_in_threadpool(self._find, request)
-        return _send(self.retrieval.instances(found, accepted(request)))
+        return await _send(self.retrieval.instances(found, accepted(request)))
 
     async def metadata(self, request: Request) -> Response:
         """WADO-RS metadata (PS3.18 10.4.1.1.2): the ready objects, one after the other."""
@@ -88,13 +89,13 @@ class DicomWeb:
         """WADO-RS frames (PS3.18 10.4.1.1.6)."""
         numbers = frame_numbers(request.path_params["frames"])
         stored = await run_in_threadpool(self._find_one, request)
-        return _send(await run_in_threadpool(self.retrieval.frames, stored, numbers, accepted(request)))
+        return await _send(await run_in_threadpool(self.retrieval.frames, stored, numbers, accepted(request)))
 
     async def bulk_data(self, request: Request) -> Response:
         """WADO-RS bulk data (PS3.18 10.4.1.1.5) at the paths that our metadata names."""
         stored = await run_in_threadpool(self._find_one, request)
         path = request.path_params["path"].upper()
-        return _send(await run_in_threadpool(self.retrieval.bulk_data, stored, path, accepted(request)))
+        return await _send(await run_in_threadpool(self.retrieval.bulk_data, stored, path, accepted(request)))
 
     async def conflicts(self, request: Request) -> Response:
         """Versions kept beside the first of an instance: same identity, other digest."""
@@ -109,7 +110,7 @@ class DicomWeb:
                 stored.sop_instance_uid == request.path_params["instance"]
                 and stored.digest == request.path_params["digest"]
             ):
-                return _send(self.retrieval.instances([stored], accepted(request)))
+                return await _send(self.retrieval.instances([stored], accepted(request)))
         raise NotFound("There is no such version.", action="List them with /conflicts of the study.")
 
     async def store(self, request: Request) -> Response:
@@ -188,12 +189,20 @@ def _uids(request: Request) -> tuple[str, str | None, str | None]:
     return checked_uid(request.path_params["study"], "StudyInstanceUID"), lower[0], lower[1]
 
 
-def _send(answer: Answer) -> Response:
+async def _send(answer: Answer) -> Response:
+    part = await run_in_threadpool(_begun, answer.parts[0])
     if answer.multipart:
-        return multipart_response(answer.parts, answer.part_type)
-    part = answer.parts[0]
+        return multipart_response([part, *answer.parts[1:]], answer.part_type)
     headers = {"Content-Length": str(part.length)} if part.length is not None else None
     return StreamingResponse(part.read(), media_type=part.content_type, headers=headers)
+
+
+def _begun(part: Part) -> Part:
+    """The part with its first piece read: a store that is away, or an instance that cannot be written as
+    asked, is told by the status. What fails later can only end the body before its last boundary."""
+    pieces = iter(part.read())
+    first = next(pieces, b"")
+    return replace(part, read=lambda: chain([first], pieces))
 
 
 def _conflict(one: Conflict) -> dict[str, str]:

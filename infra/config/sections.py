@@ -19,7 +19,6 @@ from infra.config.types import (
     Label,
     NodePort,
     Port,
-    Rate,
     Reason,
     Retention,
     SiteName,
@@ -261,8 +260,6 @@ class Gateway(Section):
     """Serial numbers of site certificates that the gateway refuses."""
     node_port: NodePort = 443
     replicas: int = Field(ge=1, le=16)
-    cache_size: Size
-    """Frames and instances kept by each replica; lost with the pod."""
     memory: Size
     cpu: Cpu
 
@@ -322,8 +319,6 @@ class Branch(Section):
     """Images a day, for the check that the retention fits on the disks."""
     disks: list[Disk] = Field(min_length=1)
     memory: Size
-    line_rate: Rate
-    """What the site's internet line carries upward."""
 
     @property
     def name(self) -> str:

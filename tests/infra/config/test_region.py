@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -271,3 +272,18 @@ def test_the_schema_refuses_an_unknown_key() -> None:
     region = document() | {"regoin": {}}
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"config": {CONFIG_KEY: region}}, json.loads(render()))
+
+
+WITHOUT_EFFECT = {"Institution.title", "Branch.title", "ObjectStoreConfig.second_copy"}
+"""Names for whoever reads the file; and the second copy, of which CHANGELOG.md says that it does not exist yet."""
+
+
+def test_every_key_of_a_stack_file_is_read_by_the_program() -> None:
+    folders = [module.STACKS.parent / name for name in ("infra", "cli", "load_tests")]
+    sources = {path for folder in folders for path in folder.rglob("*.py")}
+    program = "".join(path.read_text() for path in sources if path.name != "sections.py")
+    schema = RegionConfig.model_json_schema()["$defs"]
+    keys = {(section, key) for section, model in schema.items() for key in model.get("properties", {})}
+    ignored = {f"{section}.{key}" for section, key in keys if not re.search(rf"\.{key}\b", program)}
+    ignored -= {one for one in ignored if one.startswith("SecondCopy.")}
+    assert ignored == WITHOUT_EFFECT

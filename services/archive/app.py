@@ -154,7 +154,8 @@ class Archive:
             own_only=settings.outbox_directory is not None,
             ended=self.sealer.association_ended,
         )
-        web = DicomWeb(parts.index, Retrieval(parts.store, parts.index), storing)
+        self.retrieval = Retrieval(parts.store, parts.index)
+        web = DicomWeb(parts.index, self.retrieval, storing)
         routes: list[BaseRoute] = [*health_routes(self._probes()), check_route(), *web.routes()]
         door = Middleware(TokenDoor, verifier=self.verifier, open_paths=OPEN_PATHS)
         return self._application(routes, [door])

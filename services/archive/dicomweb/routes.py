@@ -3,8 +3,11 @@
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
+from typing import ParamSpec, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -23,6 +26,8 @@ from services.archive.ports import Index
 from services.common.clock import rfc3339
 from services.common.errors import NotFound
 
+P = ParamSpec("P")
+T = TypeVar("T")
 BASE = "/dicom-web"
 STUDY = BASE + "/studies/{study}"
 SERIES = STUDY + "/series/{series}"
@@ -32,6 +37,9 @@ _MORE = '299 pacs "The number of results exceeded the maximum. Additional result
 _LITERAL = (
     '299 pacs "The fuzzymatching parameter is not supported. Only literal matching has been performed."'
 )
+
+# Reads that may have to work on a whole instance wait here, and leave the shared threads to probes and commits.
+_READERS = CapacityLimiter(16)
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -89,13 +97,13 @@ class DicomWeb:
         """WADO-RS frames (PS3.18 10.4.1.1.6)."""
         numbers = frame_numbers(request.path_params["frames"])
         stored = await run_in_threadpool(self._find_one, request)
-        return await _send(await run_in_threadpool(self.retrieval.frames, stored, numbers, accepted(request)))
+        return await _send(await _read(self.retrieval.frames, stored, numbers, accepted(request)))
 
     async def bulk_data(self, request: Request) -> Response:
         """WADO-RS bulk data (PS3.18 10.4.1.1.5) at the paths that our metadata names."""
         stored = await run_in_threadpool(self._find_one, request)
         path = request.path_params["path"].upper()
-        return await _send(await run_in_threadpool(self.retrieval.bulk_data, stored, path, accepted(request)))
+        return await _send(await _read(self.retrieval.bulk_data, stored, path, accepted(request)))
 
     async def conflicts(self, request: Request) -> Response:
         """Versions kept beside the first of an instance: same identity, other digest."""
@@ -189,8 +197,12 @@ def _uids(request: Request) -> tuple[str, str | None, str | None]:
     return checked_uid(request.path_params["study"], "StudyInstanceUID"), lower[0], lower[1]
 
 
+async def _read(function: Callable[P, T], *asked: P.args, **named: P.kwargs) -> T:
+    return await to_thread.run_sync(partial(function, *asked, **named), limiter=_READERS)
+
+
 async def _send(answer: Answer) -> Response:
-    part = await run_in_threadpool(_begun, answer.parts[0])
+    part = await _read(_begun, answer.parts[0])
     if answer.multipart:
         return multipart_response([part, *answer.parts[1:]], answer.part_type)
     headers = {"Content-Length": str(part.length)} if part.length is not None else None

@@ -80,5 +80,5 @@ def _refuse_real_hosts(stack: str) -> None:
         raise UsageError(
             f"the stack {stack} has real hosts",
             "they hold images, and are not this machine's to end",
-            "Take a host out of service with playbooks/decommission.yml.",
+            "Nothing was touched. How a node is taken out and replaced: docs/replace-a-node.md.",
         )

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from cli import console
+from cli.errors import StepError
 from cli.exit_codes import ExitCode
 from toolchain import debian
 from toolchain.paths import REPOSITORY, cache_directory
@@ -61,17 +62,27 @@ def test(everything: All = False, scale: Scale = 1) -> None:
         raise typer.Exit(ExitCode.DIFFERENCE)
 
 
+def alert_rules(repository: Path = REPOSITORY) -> list[str]:
+    """The generated rule files of centre and branch. Raises StepError where there are none to check."""
+    rules = sorted(str(path) for path in repository.glob("dashboards/out/rules/*/*.yaml"))
+    if not rules:
+        raise StepError(
+            "there are no alert rules to check",
+            f"{repository / 'dashboards/out/rules'} has none",
+            "Write them with python -m dashboards.build.",
+        )
+    return rules
+
+
 def steps() -> list[Step]:
-    """What is checked before the tests, as far as this checkout has it."""
+    """What is checked before the tests."""
     sources = [name for name in _SOURCES if (REPOSITORY / name).is_dir()]
     found = [
         Step("ruff", [str(_BIN / "ruff"), "check", "--quiet", *sources]),
         Step("ruff format", [str(_BIN / "ruff"), "format", "--check", "--quiet", *sources]),
         Step("mypy", [str(_BIN / "mypy"), "--cache-dir", str(cache_directory() / "mypy")]),
     ]
-    rules = sorted(str(path) for path in (REPOSITORY / "dashboards").glob("**/*.rules.yaml"))
-    if rules and shutil.which("promtool"):
-        found.append(Step("promtool", ["promtool", "check", "rules", *rules]))
+    found.append(Step("promtool", ["promtool", "check", "rules", *alert_rules()]))
     playbooks = [name for name in ("roles", "playbooks") if (REPOSITORY / name).is_dir()]
     if playbooks:
         lint = [
@@ -100,17 +111,24 @@ def pytest(*, everything: bool, failed: Sequence[str]) -> list[str]:
 def _passes(step: Step, progress: Progress) -> bool:
     progress.update(step.name, "checking")
     environment = os.environ | {"ANSIBLE_ROLES_PATH": str(REPOSITORY / "roles")}
+    if shutil.which(step.command[0]) is None:
+        return _fail(step, progress, f"{step.command[0]} is not on this machine")
     answer = subprocess.run(
         step.command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
     )
     if answer.returncode == 0:
         progress.done(step.name, "passed")
         return True
-    if isinstance(progress, console.Lines):
-        progress.failed(step.name, f"exit {answer.returncode}")
+    _fail(step, progress, f"exit {answer.returncode}")
     lines = (answer.stdout + answer.stderr).splitlines()
     console.log.error("%s", "\n".join(lines))
     if len(lines) > _SHOWN_LINES:
         lines = [f"({len(lines) - _SHOWN_LINES} lines before this are in the log)", *lines[-_SHOWN_LINES:]]
     console.err.print("\n".join(lines), markup=False, soft_wrap=True)
+    return False
+
+
+def _fail(step: Step, progress: Progress, reason: str) -> bool:
+    if isinstance(progress, console.Lines):
+        progress.failed(step.name, reason)
     return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -37,9 +38,13 @@ _MARKS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one `up` did: Pulumi's counts, the plays that ran, what the stack says, how each part is."""
+    """What one `up` did: Pulumi's counts, the plays that ran, what the stack says, how each part is.
+
+    `seconds` from the start of the command to the verdict on the last part.
+    """
 
     stack: str
+    seconds: float
     changed: int
     unchanged: int
     components: dict[str, str]
@@ -52,6 +57,7 @@ def up(stack: Stack = "local", as_json: Json = False) -> None:
     """Stand the region up, or bring it back to what the stack file declares."""
     from infra.config.region import load_region  # noqa: PLC0415  --help must not pay for it
 
+    begun = time.monotonic()
     region = load_region(stack)
     layout = Layout(stack)
     require(stack)
@@ -63,7 +69,7 @@ def up(stack: Stack = "local", as_json: Json = False) -> None:
         if ended or released:
             progress.done("a killed run", f"{ended} processes ended, {released} locks released")
         local_hosts.wake(layout, progress)
-        outcome = _apply(region, layout, tools, progress)
+        outcome = _apply(region, layout, tools, progress, begun)
     console.emit(asdict(outcome), _summary(outcome, layout), as_json=as_json)
     if health.worst(outcome.parts) == "down":
         raise typer.Exit(ExitCode.FAILED)
@@ -84,14 +90,16 @@ def prepare(region: RegionConfig, progress: Progress) -> install.Toolset:
     return tools
 
 
-def _apply(region: RegionConfig, layout: Layout, tools: install.Toolset, progress: Progress) -> Outcome:
+def _apply(
+    region: RegionConfig, layout: Layout, tools: install.Toolset, progress: Progress, begun: float
+) -> Outcome:
     progress.update("pulumi", "reading the stack")
     program = region_program()
     stack = select(layout, region, tools, program)
     dropped = drop_pending_operations(stack)
     if dropped:
         progress.done("pulumi", f"after a killed run: {len(dropped)} operations taken up")
-    begun = datetime.now(UTC)
+    started = datetime.now(UTC)
     stream = Stream(progress)
     from pulumi.automation.errors import CommandError  # noqa: PLC0415
 
@@ -104,14 +112,16 @@ def _apply(region: RegionConfig, layout: Layout, tools: install.Toolset, progres
         stream.finish()
     _keep_kubeconfig(layout, result.outputs)
     outputs = {name: output.value for name, output in result.outputs.items() if not output.secret}
+    parts = health.examine(region, layout)
     return Outcome(
         stack=layout.stack,
+        seconds=round(time.monotonic() - begun, 1),
         changed=stream.changed,
         unchanged=stream.unchanged,
         components={component.name: component.result() for component in stream.components.values()},
-        plays=runs_since(layout.logs, begun),
+        plays=runs_since(layout.logs, started),
         outputs=outputs,
-        parts=health.examine(region, layout),
+        parts=parts,
     )
 
 
@@ -148,6 +158,7 @@ def _summary(outcome: Outcome, layout: Layout) -> Group:
     door = f"{outcome.outputs.get('gateway_url', '')}/ops/"
     facts.add_row("status page", f"{door} - ./pacs token --stack {layout.stack} prints a token for it")
     facts.add_row("kubeconfig", str(layout.kubeconfig))
+    facts.add_row("took", f"{outcome.seconds:.0f} s")
     facts.add_row("resources", f"{outcome.unchanged} unchanged, {outcome.changed} changed")
     changed = sum(run.changed for run in outcome.plays)
     facts.add_row("plays", f"{len(checked)} checked, {len(applied)} applied, changed={changed}")

@@ -56,7 +56,10 @@ def build(region: RegionConfig, supplies: Supplies, credentials: Credentials) ->
 
     namespaces = Namespaces(
         "namespaces",
-        NamespacesArgs(region.kubernetes.pod_security_exceptions, policies(region.network.management)),
+        NamespacesArgs(
+            region.kubernetes.pod_security_exceptions,
+            policies(region.network.management, sorted({peer.network for peer in region.archive.calling})),
+        ),
         inside.after(),
     )
     certificates = Certificates("certificates", CertificatesArgs(credentials), inside.after(namespaces))

@@ -18,6 +18,9 @@ from infra.supplies import Supplies
 from services.gateway.rendering import render
 from services.gateway.settings import GatewaySettings, RefusedSite
 
+# Images pass through without touching the disk; what nginx takes whole has at most 1 MiB (metrics).
+_SCRATCH = "256Mi"
+
 
 @dataclass(frozen=True)
 class GatewayArgs:
@@ -84,7 +87,7 @@ def gateway_settings(region: RegionConfig) -> GatewaySettings:
 
 
 def gateway_pod(region: RegionConfig, supplies: Supplies, settings: GatewaySettings) -> Object:
-    """nginx's pod; its scratch directory holds the frame cache and is bounded by cache_size."""
+    """nginx's pod; its scratch directory holds small request bodies (metrics) alone, and is bounded."""
     main = container(
         "nginx",
         supplies.images["gateway"],
@@ -120,7 +123,7 @@ def gateway_pod(region: RegionConfig, supplies: Supplies, settings: GatewaySetti
     )
     for volume in pod["volumes"]:
         if volume["name"] == "tmp":
-            volume["emptyDir"] = {"sizeLimit": region.gateway.cache_size}
+            volume["emptyDir"] = {"sizeLimit": _SCRATCH}
     return pod
 
 

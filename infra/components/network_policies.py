@@ -6,7 +6,7 @@ does; bridge and flannel do not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,8 +89,8 @@ _RGW = Peer(naming.CEPH, (("app", "rook-ceph-rgw"),))
 _DNS = Peer("kube-system", (("k8s-app", "kube-dns"),))
 
 
-def policies(management: str) -> list[Policy]:
-    """All policies of the region; the centre's own devices send DIMSE from the `management` network."""
+def policies(management: str, callers: Collection[str]) -> list[Policy]:
+    """All policies of the region; hosts are on `management`, DIMSE comes from the networks of `callers` alone."""
     return [
         *(_deny_all_but_names(namespace) for namespace in (naming.PACS, naming.MONITORING)),
         Policy(
@@ -112,7 +112,7 @@ def policies(management: str) -> list[Policy]:
             receives=[
                 Conversation([_GATEWAY], [8080, 8090]),
                 Conversation([_PROMETHEUS], [8090]),
-                Conversation([Peer(cidr=management)], [11112]),
+                *([Conversation([Peer(cidr=network) for network in callers], [11112])] if callers else []),
             ],
             sends=[Conversation([_DATABASE], [5432]), Conversation([_RGW], [443])],
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,14 +61,15 @@ class PacsServices(pulumi.ComponentResource):
             headless=True,
             opts=child,
         )
-        service(
-            "archive-dimse",
-            naming.PACS,
-            {"dimse": _DIMSE},
-            selects=labels(naming.ARCHIVE),
-            node_port=region.archive.dimse_node_port,
-            opts=child,
-        )
+        if region.archive.calling:
+            service(
+                "archive-dimse",
+                naming.PACS,
+                {"dimse": _DIMSE},
+                selects=labels(naming.ARCHIVE),
+                node_port=region.archive.dimse_node_port,
+                opts=child,
+            )
         stateful_set(
             naming.ARCHIVE,
             naming.PACS,
@@ -109,6 +111,8 @@ def archive_environment(region: RegionConfig) -> dict[str, str]:
         "PACS_INTERNAL_HOST": "0.0.0.0",  # noqa: S104 - the pod network; network policies say who
         "PACS_INTERNAL_PORT": str(_INTERNAL),
         "PACS_DIMSE_PORT": str(_DIMSE),
+        # The node port keeps the caller's own address, so that title and network can be judged together.
+        "PACS_DIMSE_CALLERS": json.dumps([peer.model_dump() for peer in region.archive.calling]),
         "PACS_EPOCH": str(region.region.epoch),
         "PACS_MEMORY_BYTES": str(size_bytes(region.archive.memory)),
         "PACS_SPOOL_DIRECTORY": "/var/lib/pacs/spool",

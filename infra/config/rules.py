@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from infra.config.region import RegionConfig
 
 
+# RFC 1918: what no router of the internet carries.
+_PRIVATE = [IPv4Network(cidr) for cidr in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
+
+
 def check(region: RegionConfig) -> None:
     """Every rule, in the order in which an operator would mend them. Raises ValueError."""
     _names_are_unique(region)
@@ -121,6 +125,13 @@ def _addresses_are_inside_their_networks(region: RegionConfig) -> None:
                 f"networks inside its lan {branch.lan}",
                 "Correct the network; DICOM without TLS must not come from outside the hospital",
             )
+    for peer in region.archive.calling:
+        _refuse(
+            not any(IPv4Network(peer.network).subnet_of(private) for private in _PRIVATE),
+            f"archive: calling {peer.ae_title} from {peer.network}",
+            "networks inside 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16",
+            "Correct the network; DICOM without TLS must not come over the internet",
+        )
     gateway = IPv4Address(region.network.gateway_address)
     for name, cidr in (("pods", region.network.pods), ("services", region.network.services)):
         _refuse(
@@ -153,19 +164,22 @@ def _ae_titles_are_unique(region: RegionConfig) -> None:
     archives = [region.archive.ae_title, *(branch.ae_title for branch in region.branches)]
     twice = _duplicates(archives)
     _refuse(bool(twice), f"AE titles used twice: {twice}", "one archive an AE title", "Rename one of them")
-    for branch in region.branches:
-        calling = [peer.ae_title for peer in branch.calling]
+    lists = {"archive": region.archive.calling} | {
+        f"branch {branch.site}": branch.calling for branch in region.branches
+    }
+    for owner, peers in lists.items():
+        calling = [peer.ae_title for peer in peers]
         twice = _duplicates(calling)
         _refuse(
             bool(twice),
-            f"branch {branch.site}: calling AE titles listed twice: {twice}",
+            f"{owner}: calling AE titles listed twice: {twice}",
             "each once",
             "Remove one",
         )
         ours = sorted(set(calling) & set(archives))
         _refuse(
             bool(ours),
-            f"branch {branch.site}: calling AE titles {ours}, which are archives of this region",
+            f"{owner}: calling AE titles {ours}, which are archives of this region",
             "AE titles of devices",
             "Rename the device",
         )

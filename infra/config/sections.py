@@ -19,7 +19,6 @@ from infra.config.types import (
     Label,
     NodePort,
     Port,
-    Rate,
     Reason,
     Retention,
     SiteName,
@@ -261,10 +260,15 @@ class Gateway(Section):
     """Serial numbers of site certificates that the gateway refuses."""
     node_port: NodePort = 443
     replicas: int = Field(ge=1, le=16)
-    cache_size: Size
-    """Frames and instances kept by each replica; lost with the pod."""
     memory: Size
     cpu: Cpu
+
+
+class CallingPeer(Section):
+    """A device that may open associations: its AE title and the network it calls from."""
+
+    ae_title: AETitle
+    network: Cidr
 
 
 class Archive(Section):
@@ -275,6 +279,8 @@ class Archive(Section):
     ae_title: AETitle
     dimse_node_port: NodePort = 911
     """DIMSE for systems inside the data centre. 104 and 11112 lie outside the node-port range."""
+    calling: list[CallingPeer]
+    """Who may call there, from which network; without an entry the port is not opened."""
     replicas: int = Field(ge=1, le=16)
     spool_size: Size
     """Segments and packs that are not yet in the object store."""
@@ -290,13 +296,6 @@ class Observability(Section):
     memory: Size
     alert_webhook: HttpsUrl | None = None
     """Where Alertmanager posts alerts; without it they are shown, not sent."""
-
-
-class CallingPeer(Section):
-    """A device that may open associations: its AE title and the network it calls from."""
-
-    ae_title: AETitle
-    network: Cidr
 
 
 class Branch(Section):
@@ -321,8 +320,6 @@ class Branch(Section):
     disks: list[Disk] = Field(min_length=1)
     """The one disk or volume for images, receipts and database; several disks are joined below it (RAID, LVM)."""
     memory: Size
-    line_rate: Rate
-    """What the site's internet line carries upward."""
 
     @property
     def name(self) -> str:

@@ -75,9 +75,6 @@ InstitutionName = Label
 Size = Annotated[str, Field(pattern=SIZE_PATTERN, examples=["20Gi"])]
 """A number of bytes in Kubernetes' binary notation: 512Mi, 20Gi, 4Ti."""
 
-Rate = Annotated[str, Field(pattern=r"^[1-9][0-9]*(kbit|mbit|gbit)$", examples=["100mbit"])]
-"""A line rate in the notation of tc(8)."""
-
 Cpu = Annotated[str, Field(pattern=r"^([1-9][0-9]*m|[1-9][0-9]*(\.[0-9]+)?)$", examples=["500m", "2"])]
 """A share of processor cores in Kubernetes' notation."""
 

@@ -38,7 +38,7 @@ class SshHosts:
         )
 
     def remove(self, spec: HostSpec, *, keep_data: bool = False) -> None:
-        """A real machine stays as it is: decommissioning is a playbook of its own."""
+        """A real machine stays as it is: taking it out of service is its owner's decision."""
 
 
 def _host_key(spec: HostSpec) -> str:

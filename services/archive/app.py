@@ -84,8 +84,7 @@ class Archive:
                 settings.ae_title,
                 settings.dimse_host,
                 settings.dimse_port,
-                calling_aes=settings.dimse_calling_aes,
-                networks=settings.dimse_networks,
+                callers=settings.dimse_callers,
                 limits=ConnectionLimits.within(settings.memory_bytes),
             ),
             Storage(
@@ -144,7 +143,8 @@ class Archive:
             own_only=settings.outbox_directory is not None,
             ended=self.sealer.association_ended,
         )
-        web = DicomWeb(parts.index, Retrieval(parts.store, parts.index), storing)
+        self.retrieval = Retrieval(parts.store, parts.index)
+        web = DicomWeb(parts.index, self.retrieval, storing)
         routes: list[BaseRoute] = [*self._health(), check_route(), *web.routes()]
         door = Middleware(TokenDoor, verifier=self.verifier, open_paths=OPEN_PATHS)
         return self._application(routes, [door])

@@ -1,12 +1,12 @@
 """What the archive is told; environment variables with the prefix `PACS_`, secrets in files."""
 
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from services.archive.dimse.caller import Caller
 from services.common.settings import AETitle, ServiceSettings, read_secret
 
 
@@ -27,11 +27,9 @@ class ArchiveSettings(ServiceSettings):
     dimse_host: str = "0.0.0.0"  # noqa: S104 - modalities on the hospital LAN
     dimse_port: int = Field(default=11112, ge=0, le=65535)
     ae_title: AETitle = "PACS"
-    dimse_calling_aes: tuple[AETitle, ...] = Field(
-        default=(), description="who may call; everyone where empty"
-    )
-    dimse_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
-        default=(), description="from where; anywhere if empty"
+    dimse_callers: tuple[Caller, ...] = Field(
+        default=(),
+        description='who may call from where, JSON: [{"ae_title":"CT1","network":"10.91.1.0/30"}]; empty: nobody',
     )
 
     memory_bytes: int = Field(

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import typer
 
+from cli import console
 from cli import test as verb
+from cli.errors import StepError
 from cli.exit_codes import ExitCode
 
 
@@ -51,6 +53,23 @@ def test_a_failed_linter_fails_the_run_but_the_tests_still_run_last(
         assert stop.value.exit_code == ExitCode.DIFFERENCE
     assert ran[-1] == "pytest"
     assert ran.count("pytest") == 1
+
+
+def test_promtool_checks_the_rules_of_centre_and_branch() -> None:
+    (step,) = [step for step in verb.steps() if step.name == "promtool"]
+    checked = [Path(rule).parent.name for rule in step.command[3:]]
+    assert checked == ["branch", "centre"]
+
+
+def test_a_tree_without_alert_rules_is_no_passed_check(tmp_path: Path) -> None:
+    with pytest.raises(StepError, match="no alert rules"):
+        verb.alert_rules(tmp_path)
+
+
+def test_a_check_whose_program_is_missing_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    step = verb.Step("promtool", ["promtool-that-is-nowhere"])
+    assert not verb._passes(step, console.Lines())
+    assert "not on this machine" in capsys.readouterr().err
 
 
 def test_a_larger_scale_reaches_the_fault_tests(monkeypatch: pytest.MonkeyPatch) -> None:

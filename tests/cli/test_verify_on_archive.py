@@ -48,6 +48,7 @@ def archive(tmp_path):
         dimse_host="127.0.0.1", dimse_port=0, spool_directory=tmp_path / "spool",
         quarantine_directory=tmp_path / "quarantine", token_jwks_file=tmp_path / "jwks",
         database_url="postgresql://unused", spool_reserve_bytes=1,
+        dimse_callers=[{"ae_title": "CT1", "network": "127.0.0.0/8"}],
     )  # fmt: skip
     clock = SystemClock()
     parts = Parts(MemoryStore(), MemoryIndex(), ArchiveMetrics(CollectorRegistry()), clock)

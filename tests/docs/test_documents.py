@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -16,6 +17,13 @@ FOLDERS = "cli|dashboards|docs|infra|load_tests|playbooks|roles|services|stacks|
 CODE = re.compile(r"`([^`\n]+)`")
 PATH = re.compile(rf"^(?:(?:{FOLDERS})/[^\s:<>*]*|pacs|Pulumi\.yaml|pyproject\.toml|requirements\.lock)$")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+SOURCES = sorted(
+    path
+    for folder in ("cli", "toolchain", "roles", "stacks", "infra", "playbooks")
+    for path in (REPOSITORY / folder).rglob("*")
+    if path.suffix in {".py", ".yml", ".yaml", ".j2"}
+)
+NAMED_FILE = re.compile(rf"(?<![\w./{{}}-])((?:{FOLDERS})/[\w./-]+\.(?:md|yml|yaml|json|py|txt))\b")
 COMMAND = re.compile(r"\./pacs(?: +([a-z]+))?")
 
 
@@ -43,7 +51,25 @@ def test_every_command_is_a_verb(document: Path) -> None:
 
 
 # `./pacs` followed by a word of the sentence.
-PROSE = ("changes", "verb")
+PROSE = ("changes", "verb", "started", "starts", "with", "is", "left")
+
+
+def texts(source: Path) -> str:
+    """What of a source file a person may be shown: the literals of Python, all of the others."""
+    text = source.read_text(encoding="utf-8")
+    if source.suffix != ".py":
+        return text
+    constants = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant))
+    return "\n".join(node.value for node in constants if isinstance(node.value, str))
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=names)
+def test_every_path_and_verb_that_the_program_tells_of_exists(source: Path) -> None:
+    shown = texts(source)
+    assert [
+        path for path in NAMED_FILE.findall(shown) if "NAME" not in path and not (REPOSITORY / path).exists()
+    ] == []
+    assert {verb for verb in COMMAND.findall(shown) if verb} - set(VERBS) - set(PROSE) == set()
 
 
 def test_the_readme_tells_every_verb_and_exit_code() -> None:

@@ -26,6 +26,7 @@ class ArchiveProcess:
             "PACS_REGION": "local", "PACS_INSTITUTION": "yanan", "PACS_SITE": "yanchang",
             "PACS_HTTP_HOST": "127.0.0.1", "PACS_HTTP_PORT": "0", "PACS_INTERNAL_PORT": "0",
             "PACS_DIMSE_HOST": "127.0.0.1", "PACS_DIMSE_PORT": "0", "PACS_AE_TITLE": "PACS",
+            "PACS_DIMSE_CALLERS": json.dumps([{"ae_title": "MODALITY", "network": "127.0.0.0/8"}]),
             "PACS_SPOOL_DIRECTORY": str(directory / "spool"), "PACS_QUARANTINE_DIRECTORY": str(directory / "quarantine"),
             "PACS_STORE_DIRECTORY": str(directory / "store"), "PACS_DATABASE_URL_FILE": str(directory / "dsn"),
             "PACS_TOKEN_JWKS_FILE": str(directory / "tokens.jwks"), "PACS_SEAL_IDLE_SECONDS": "0.2",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from infra.hosts.base import HostFacts, HostSpec
 from infra.hosts.nspawn import NspawnHosts
 from tests.region.figures import noted
 from toolchain.install import installed
-from toolchain.paths import REPOSITORY, state_directory
+from toolchain.paths import REPOSITORY, cache_directory, state_directory
 
 
 def pacs(*words: str, seconds: int = 1500) -> subprocess.CompletedProcess[str]:
@@ -33,8 +34,12 @@ def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def region() -> dict[str, Any]:
-    """The region, up; what `up --json` said."""
-    return document(pacs("up", "--json"))
+    """The region, up; what `up --json` said, and as `built` whether the cache lacked something for it."""
+    begun = time.time()
+    told = document(pacs("up", "--json"))
+    cache = cache_directory()
+    made = [path for folder in ("tools", "images", "rootfs") for path in (cache / folder).rglob("*")]
+    return told | {"built": any(path.lstat().st_mtime > begun for path in made if path.exists())}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

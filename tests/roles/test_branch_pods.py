@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
+from pydantic import TypeAdapter
 
 from dashboards.build import OUT
 from infra.components.branch import branch_variables
@@ -17,6 +18,7 @@ from infra.components.node_metrics import COLLECTORS
 from infra.config.region import load_region
 from infra.credentials import ensure_credentials
 from infra.policies.pod_security import violations
+from services.archive.dimse.caller import Caller
 from tests.infra.conftest import NOW, supplies_for
 
 ROLE = Path(__file__).parents[2] / "roles/edge_node"
@@ -150,3 +152,11 @@ def test_promtool_accepts_the_configuration(rendered: dict[str, str], tmp_path: 
         ["promtool", "check", "config", "--syntax-only", str(path)], capture_output=True, text=True, check=False
     )  # fmt: skip
     assert checked.returncode == 0, checked.stderr
+
+
+def test_a_branchs_archive_takes_each_device_from_its_own_network_only(rendered: dict[str, str]) -> None:
+    (archive,) = pods(rendered)["pacs-archive"]["containers"]
+    given = {variable["name"]: variable["value"] for variable in archive["env"]}["PACS_DIMSE_CALLERS"]
+    callers = TypeAdapter(tuple[Caller, ...]).validate_json(given)
+    wanted = [(peer.ae_title, peer.network) for peer in load_region("local").branches[0].calling]
+    assert [(caller.ae_title, str(caller.network)) for caller in callers] == wanted

@@ -22,8 +22,8 @@ WORK_BYTES = 256 << 20
 # Native syntaxes whose data set can be written anew in Explicit VR Little Endian without touching a pixel.
 REWRITABLE = frozenset({str(ImplicitVRLittleEndian), str(DeflatedExplicitVRLittleEndian)})
 _WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
-# Each worker may hold a few times WORK_BYTES.
-_ROOM = BoundedSemaphore(2)
+# Each worker may hold a few times WORK_BYTES: whoever works on a whole instance takes one of these places.
+ROOM = BoundedSemaphore(2)
 
 
 def is_encapsulated(transfer_syntax: str) -> bool:
@@ -38,28 +38,32 @@ def is_rewritable(stored: StoredInstance) -> bool:
 
 
 def worked_frames(stored: StoredInstance, load: Callable[[], BinaryIO]) -> list[bytes]:
-    """Every frame of an instance that has no frame ranges. Raises `NotAcceptable` if they cannot be told apart."""
+    """Every frame of an instance that has no frame ranges; `SplitFrames` calls it, within `ROOM`.
+
+    Raises `NotAcceptable` if they cannot be told apart.
+    """
     _check_size(stored)
-    with _ROOM:
-        try:
-            data_set = dcmread(load(), force=True)
-            if is_encapsulated(stored.transfer_syntax):
-                frames = list(generate_frames(data_set.PixelData, number_of_frames=_count(data_set)))
-            else:
-                frames = _native_frames(data_set, stored.transfer_syntax)
-        except NotAcceptable:
-            raise
-        except Exception as error:
-            raise _inseparable() from error
+    source = load()  # a store that is away is no fault of the instance
+    try:
+        data_set = dcmread(source, force=True)
+        if is_encapsulated(stored.transfer_syntax):
+            frames = list(generate_frames(data_set.PixelData, number_of_frames=_count(data_set)))
+        else:
+            frames = _native_frames(data_set, stored.transfer_syntax)
+    except NotAcceptable:
+        raise
+    except Exception as error:
+        raise _inseparable() from error
     return frames
 
 
 def rewritten(stored: StoredInstance, load: Callable[[], BinaryIO]) -> bytes:
     """A Part 10 file of the same data set in Explicit VR Little Endian."""
     _check_size(stored)
-    with _ROOM:
+    with ROOM:
+        source = load()
         try:
-            data_set = dcmread(load())
+            data_set = dcmread(source)
             data_set.file_meta.TransferSyntaxUID = UID(EXPLICIT_LE)
             target = DicomBytesIO()
             data_set.save_as(target, implicit_vr=False, little_endian=True, enforce_file_format=True)

@@ -2,8 +2,12 @@
 
 import json
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+from typing import ParamSpec, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -12,7 +16,7 @@ from starlette.routing import Route
 from services.archive.access import READ, STORE, access_of
 from services.archive.dicomweb import qido
 from services.archive.dicomweb.accept import DICOM, accepted, json_type
-from services.archive.dicomweb.multipart import boundary_of, multipart_response
+from services.archive.dicomweb.multipart import Part, boundary_of, multipart_response
 from services.archive.dicomweb.qido import checked_uid
 from services.archive.dicomweb.stow import StoreService, response_document, warning_of
 from services.archive.dicomweb.wado import Answer, Retrieval, frame_numbers
@@ -22,6 +26,8 @@ from services.archive.ports import Index
 from services.common.clock import rfc3339
 from services.common.errors import NotFound
 
+P = ParamSpec("P")
+T = TypeVar("T")
 BASE = "/dicom-web"
 STUDY = BASE + "/studies/{study}"
 SERIES = STUDY + "/series/{series}"
@@ -31,6 +37,9 @@ _MORE = '299 pacs "The number of results exceeded the maximum. Additional result
 _LITERAL = (
     '299 pacs "The fuzzymatching parameter is not supported. Only literal matching has been performed."'
 )
+
+# Reads that may have to work on a whole instance wait here, and leave the shared threads to probes and commits.
+_READERS = CapacityLimiter(16)
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -68,7 +77,7 @@ class DicomWeb:
     async def instances(self, request: Request) -> Response:
         """WADO-RS study, series, instance (PS3.18 10.4.1.1)."""
         found = await run_in_threadpool(self._find, request)
-        return _send(self.retrieval.instances(found, accepted(request)))
+        return await _send(self.retrieval.instances(found, accepted(request)))
 
     async def metadata(self, request: Request) -> Response:
         """WADO-RS metadata (PS3.18 10.4.1.1.2): the ready objects, one after the other."""
@@ -88,13 +97,13 @@ class DicomWeb:
         """WADO-RS frames (PS3.18 10.4.1.1.6)."""
         numbers = frame_numbers(request.path_params["frames"])
         stored = await run_in_threadpool(self._find_one, request)
-        return _send(await run_in_threadpool(self.retrieval.frames, stored, numbers, accepted(request)))
+        return await _send(await _read(self.retrieval.frames, stored, numbers, accepted(request)))
 
     async def bulk_data(self, request: Request) -> Response:
         """WADO-RS bulk data (PS3.18 10.4.1.1.5) at the paths that our metadata names."""
         stored = await run_in_threadpool(self._find_one, request)
         path = request.path_params["path"].upper()
-        return _send(await run_in_threadpool(self.retrieval.bulk_data, stored, path, accepted(request)))
+        return await _send(await _read(self.retrieval.bulk_data, stored, path, accepted(request)))
 
     async def conflicts(self, request: Request) -> Response:
         """Versions kept beside the first of an instance: same identity, other digest."""
@@ -109,7 +118,7 @@ class DicomWeb:
                 stored.sop_instance_uid == request.path_params["instance"]
                 and stored.digest == request.path_params["digest"]
             ):
-                return _send(self.retrieval.instances([stored], accepted(request)))
+                return await _send(self.retrieval.instances([stored], accepted(request)))
         raise NotFound("There is no such version.", action="List them with /conflicts of the study.")
 
     async def store(self, request: Request) -> Response:
@@ -188,12 +197,24 @@ def _uids(request: Request) -> tuple[str, str | None, str | None]:
     return checked_uid(request.path_params["study"], "StudyInstanceUID"), lower[0], lower[1]
 
 
-def _send(answer: Answer) -> Response:
+async def _read(function: Callable[P, T], *asked: P.args, **named: P.kwargs) -> T:
+    return await to_thread.run_sync(partial(function, *asked, **named), limiter=_READERS)
+
+
+async def _send(answer: Answer) -> Response:
+    part = await _read(_begun, answer.parts[0])
     if answer.multipart:
-        return multipart_response(answer.parts, answer.part_type)
-    part = answer.parts[0]
+        return multipart_response([part, *answer.parts[1:]], answer.part_type)
     headers = {"Content-Length": str(part.length)} if part.length is not None else None
     return StreamingResponse(part.read(), media_type=part.content_type, headers=headers)
+
+
+def _begun(part: Part) -> Part:
+    """The part with its first piece read: a store that is away, or an instance that cannot be written as
+    asked, is told by the status. What fails later can only end the body before its last boundary."""
+    pieces = iter(part.read())
+    first = next(pieces, b"")
+    return replace(part, read=lambda: chain([first], pieces))
 
 
 def _conflict(one: Conflict) -> dict[str, str]:

@@ -12,7 +12,8 @@ from pydicom.uid import ExplicitVRBigEndian
 
 from services.archive.dicomweb.accept import DICOM, EXPLICIT_LE, OCTETS, MediaRange, not_acceptable
 from services.archive.dicomweb.multipart import Part
-from services.archive.dicomweb.pixels import is_encapsulated, is_rewritable, rewritten, swapped, worked_frames
+from services.archive.dicomweb.pixels import is_encapsulated, is_rewritable, rewritten, swapped
+from services.archive.dicomweb.split_frames import SplitFrames
 from services.archive.errors import translate_store
 from services.archive.index.content import instance_file
 from services.archive.index.dicom_json import PIXEL_TAGS
@@ -49,7 +50,7 @@ class Retrieval:
     """Reads what the index says from the store."""
 
     def __init__(self, store: ObjectStore, index: Index) -> None:
-        self._store, self._index = store, index
+        self._store, self._index, self._split = store, index, SplitFrames()
 
     def find(
         self,
@@ -132,7 +133,7 @@ class Retrieval:
         if stored.frames:
             self._check_numbers(numbers, len(stored.frames))
             return [(stored, *stored.frames[number - 1]) for number in numbers]
-        frames = worked_frames(stored, partial(self._load, stored))
+        frames = self._split.of(stored, partial(self._load, stored))
         self._check_numbers(numbers, len(frames))
         return [frames[number - 1] for number in numbers]
 
@@ -154,7 +155,7 @@ class Retrieval:
                 "The bulk data path is not one of ours.", action="Use a BulkDataURI of the metadata."
             )
         if _is_pixels(path) and is_encapsulated(stored.transfer_syntax):
-            count = len(stored.frames) or len(worked_frames(stored, partial(self._load, stored)))
+            count = len(stored.frames) or len(self._split.of(stored, partial(self._load, stored)))
             return self.frames(stored, range(1, count + 1), ranges)
         if _is_pixels(path) and stored.pixel_length and stored.transfer_syntax != ExplicitVRBigEndian:
             offset, length = stored.pixel_offset, stored.pixel_length
@@ -164,7 +165,7 @@ class Retrieval:
     def _value(self, stored: StoredInstance, path: str) -> Part:
         big_endian = stored.transfer_syntax == ExplicitVRBigEndian
         if _is_pixels(path):
-            value = b"".join(worked_frames(stored, partial(self._load, stored)))
+            value = b"".join(self._split.of(stored, partial(self._load, stored)))
             return Part(OCTETS, len(value), lambda: [value])
         with translate_store(), self._open(stored) as source:
             data_set = read_data_set(source, stored.transfer_syntax, stored.data_offset)

@@ -6,7 +6,6 @@ sends it, and collects the fragments of a message without end.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -18,11 +17,10 @@ from typing import Any, Self
 from pynetdicom.association import Association
 from pynetdicom.transport import AssociationServer, AssociationSocket, RequestHandler
 
+from services.archive.dimse.caller import Network, address_of
 from services.archive.dimse.room import Room
 
 logger = logging.getLogger(__name__)
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _PDU_HEADER_BYTES = 6
 _RECEIVE_BYTES = 256 << 10
@@ -133,7 +131,7 @@ class BoundedHandler(RequestHandler):
 class BoundedServer(AssociationServer):
     """Accepts connections from the allowed networks only, so many in all and so many from one address.
 
-    `allowed` empty means every address. A connection that is not taken is closed without a word: there is
+    `allowed` empty means no address. A connection that is not taken is closed without a word: there is
     no DICOM message before A-ASSOCIATE, and a scanner learns nothing.
     """
 
@@ -144,11 +142,10 @@ class BoundedServer(AssociationServer):
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Hook of `socketserver`: whether to go on with this connection."""
-        peer = ipaddress.ip_address(client_address[0])
-        peer = getattr(peer, "ipv4_mapped", None) or peer
+        peer = address_of(client_address[0])
         open_now = [a.requestor.address for a in self.active_associations]
         reason = ""
-        if self.allowed and not any(peer in network for network in self.allowed):
+        if not any(peer in network for network in self.allowed):
             reason = "address"
         elif open_now.count(client_address[0]) >= self.limits.per_peer:
             reason = "per_peer"

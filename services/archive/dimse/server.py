@@ -21,12 +21,12 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_STORE_RQ
 
+from services.archive.dimse.caller import Caller, address_of, is_known
 from services.archive.dimse.connection import (
     BoundedHandler,
     BoundedServer,
     BoundedSocket,
     ConnectionLimits,
-    Network,
 )
 from services.archive.dimse.room import Room
 from services.archive.dimse.storage import PROCESSING_FAILURE, Storage, StoreAnswer, StoreRequest
@@ -40,13 +40,12 @@ VERIFICATION = "1.2.840.10008.1.1"
 
 @dataclass(frozen=True, slots=True)
 class DimseListener:
-    """Where and as whom to listen. Empty `calling_aes` or `networks` allow everyone."""
+    """Where and as whom to listen, and who may call; without `callers` nobody may."""
 
     ae_title: str
     host: str = "0.0.0.0"  # noqa: S104 - modalities are on the hospital LAN, the firewall role bounds it
     port: int = 11112
-    calling_aes: Sequence[str] = ()
-    networks: Sequence[Network] = ()
+    callers: Sequence[Caller] = ()
     limits: ConnectionLimits = field(default_factory=ConnectionLimits)
 
 
@@ -101,7 +100,8 @@ class DimseServer:
             server = self._make_server()
         except OSError as error:
             raise cannot_listen(self._listener.host, self._listener.port, error) from error
-        server.limits, server.allowed = self._listener.limits, self._listener.networks
+        server.limits = self._listener.limits
+        server.allowed = [caller.network for caller in self._listener.callers]
         server.refused, server.room = self._refused, self.room
         self._server = server
         self._thread = threading.Thread(
@@ -114,6 +114,7 @@ class DimseServer:
         made = self._application_entity().make_server(
             (self._listener.host, self._listener.port),
             evt_handlers=[
+                (evt.EVT_REQUESTED, self._on_requested),
                 (evt.EVT_ACCEPTED, self._on_accepted),
                 (evt.EVT_REJECTED, self._on_rejected),
                 (evt.EVT_DIMSE_RECV, _on_message),
@@ -142,13 +143,28 @@ class DimseServer:
         ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         ae.add_supported_context(VERIFICATION)
         ae.require_called_aet = True
-        ae.require_calling_aet = list(self._listener.calling_aes)
+        # The library compares titles alone; `_on_requested` sees to it that title and address belong together.
+        ae.require_calling_aet = [caller.ae_title for caller in self._listener.callers]
         ae.maximum_pdu_size = limits.max_pdu
         ae.maximum_associations = limits.associations
         ae.network_timeout = limits.association_idle_seconds
         ae.acse_timeout = limits.idle_seconds
         ae.dimse_timeout = limits.idle_seconds
         return ae
+
+    def _on_requested(self, event: evt.Event) -> None:
+        """Reject a listed AE title that calls from another device's network, before anything is negotiated."""
+        association = event.assoc
+        if _called_ae(association) != self._listener.ae_title or self._is_known(association):
+            return  # negotiation goes on, and rejects a wrong called AE title itself
+        # PS3.8 9.3.4: rejected-permanent, service-user, calling-AE-title-not-recognized.
+        association.acse.send_reject(0x01, 0x01, 0x03)
+        self._on_rejected(event)
+        association.kill()
+
+    def _is_known(self, association: Association) -> bool:
+        requestor = association.requestor
+        return is_known(self._listener.callers, _calling_ae(association), address_of(requestor.address))
 
     def _on_accepted(self, event: evt.Event) -> None:
         with self._lock:
@@ -163,13 +179,17 @@ class DimseServer:
             # PS3.8 9.3.4: rejected-permanent, called-AE-title-not-recognized.
             reason = "called_ae"
             why = f"it called {called!r}, this is {self._listener.ae_title!r}; correct the called AE title at the device"
-        elif self._listener.calling_aes and requestor.ae_title not in self._listener.calling_aes:
+        elif not self._is_known(event.assoc):
             reason = "calling_ae"
-            why = "its calling AE title is not on the list; add the device to the branch's `calling` in the stack file"
+            why = (
+                "no device of this AE title is known in the network it calls from; "
+                "add or correct it under `calling` in the stack file"
+            )
         else:
             reason = "limit"
             why = f"{self._listener.limits.associations} associations are open; it may try again"
-        logger.warning("association of %r at %s rejected: %s", requestor.ae_title, requestor.address, why)
+        calling = _calling_ae(event.assoc)
+        logger.warning("association of %r at %s rejected: %s", calling, requestor.address, why)
         self._refused(reason)
 
     def _refused(self, reason: str) -> None:
@@ -219,6 +239,12 @@ class DimseServer:
                     association=association,
                 )
             )
+
+
+def _calling_ae(association: Association) -> str:
+    """From the request itself: the library fills in `requestor.ae_title` only while it negotiates."""
+    primitive = association.requestor.primitive
+    return primitive.calling_ae_title or "" if primitive is not None else ""
 
 
 def _called_ae(association: Association) -> str:

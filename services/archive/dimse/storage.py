@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -94,10 +93,7 @@ class StorageObserver(Protocol):
 
 
 class Storage:
-    """Decides on each C-STORE; safe to use from every association's thread.
-
-    The institution is the site's, unless `institution_of_ae` names another one for the calling AE.
-    """
+    """Decides on each C-STORE; safe to use from every association's thread. All of it belongs to `institution`."""
 
     def __init__(
         self,
@@ -105,24 +101,22 @@ class Storage:
         *,
         institution: str,
         site: str,
-        institution_of_ae: Mapping[str, str] | None = None,
         limits: Limits | None = None,
         observer: StorageObserver | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._log, self._institution, self._site = log, institution, site
-        self._institution_of_ae, self._limits = dict(institution_of_ae or {}), limits or Limits()
+        self._limits = limits or Limits()
         self._observer, self._clock = observer, clock or SystemClock()
 
     def store(self, request: StoreRequest) -> StoreAnswer:
         """Keep the instance and answer; blocks until it is durable. Never raises for what a peer sent."""
         started = time.perf_counter()
-        institution = self._institution_of_ae.get(request.calling_ae, self._institution)
         try:
             head, instance = self._understand(request)
             header = RecordHeader.for_instance(
                 instance,
-                institution=institution,
+                institution=self._institution,
                 site=self._site,
                 calling_ae=request.calling_ae,
                 called_ae=request.called_ae,
@@ -133,7 +127,7 @@ class Storage:
         except (InstanceError, LogError) as error:
             return self._refuse(request, error)
         if self._observer is not None:
-            self._observer.instance_stored(institution, instance.length, time.perf_counter() - started)
+            self._observer.instance_stored(self._institution, instance.length, time.perf_counter() - started)
         return StoreAnswer(SUCCESS)
 
     def _understand(self, request: StoreRequest) -> tuple[bytes, Instance]:

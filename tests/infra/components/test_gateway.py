@@ -14,11 +14,11 @@ def test_a_refused_site_reaches_the_gateway_with_its_institution() -> None:
     assert (refused.institution, refused.site) == ("yanan", "yanchang")
 
 
-def test_the_frame_cache_is_bounded_by_the_region() -> None:
+def test_the_gateways_scratch_is_bounded() -> None:
     region = load_region("local")
     pod = gateway_pod(region, supplies_for(region, Path("/state")), gateway_settings(region))
     (scratch,) = [volume for volume in pod["volumes"] if volume["name"] == "tmp"]
-    assert scratch["emptyDir"] == {"sizeLimit": region.gateway.cache_size}
+    assert scratch["emptyDir"] == {"sizeLimit": "256Mi"}
 
 
 def test_the_operations_page_takes_what_a_browser_loads_and_nothing_else(tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from typing import Any
 from infra import naming
 from infra.components.network_policies import enforcement, policies
 
+CALLERS = ["172.20.3.16/28", "172.20.3.32/28"]
+
 
 def found(name: str) -> dict[str, Any]:
-    (policy,) = [policy for policy in policies("10.90.0.0/24") if policy.name == name]
+    (policy,) = [policy for policy in policies("10.90.0.0/24", CALLERS) if policy.name == name]
     spec: dict[str, Any] = policy.spec()
     return spec
 
@@ -15,7 +17,7 @@ def found(name: str) -> dict[str, Any]:
 def test_the_object_store_and_the_database_are_open_to_the_archive_alone_of_our_services() -> None:
     senders = {
         policy.name
-        for policy in policies("10.90.0.0/24")
+        for policy in policies("10.90.0.0/24", CALLERS)
         for conversation in policy.sends
         if 5432 in conversation.ports
     }
@@ -35,13 +37,13 @@ def test_the_archive_itself_reaches_nothing_outside_the_cluster() -> None:
 
 
 def test_every_policy_speaks_about_both_directions() -> None:
-    for policy in policies("10.90.0.0/24"):
+    for policy in policies("10.90.0.0/24", CALLERS):
         assert policy.spec()["policyTypes"] == ["Ingress", "Egress"]
 
 
 def test_what_one_side_may_send_the_other_side_takes() -> None:
     """Between services of ours a conversation needs both policies: one alone is silence."""
-    everyone = {policy.labels: policy for policy in policies("10.90.0.0/24") if policy.labels}
+    everyone = {policy.labels: policy for policy in policies("10.90.0.0/24", CALLERS) if policy.labels}
     for sender in everyone.values():
         for conversation in sender.sends:
             for peer in conversation.peers:
@@ -61,3 +63,17 @@ def test_the_operator_is_told_plainly_where_nobody_enforces_the_policies() -> No
     assert enforcement("cilium") == "enforced by cilium"
     for cni in ("bridge", "flannel"):
         assert "enforced by nobody" in enforcement(cni)
+
+
+def test_dimse_comes_from_the_callers_networks_and_without_callers_from_nowhere() -> None:
+    def sources(callers: list[str]) -> list[str]:
+        (archive,) = [policy for policy in policies("10.90.0.0/24", callers) if policy.name == "archive"]
+        return [
+            peer["ipBlock"]["cidr"]
+            for rule in archive.spec()["ingress"]
+            if any(port["port"] == 11112 for port in rule["ports"])
+            for peer in rule["from"]
+        ]
+
+    assert sources(CALLERS) == CALLERS
+    assert sources([]) == []

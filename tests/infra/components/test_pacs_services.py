@@ -9,7 +9,7 @@ from infra.config.region import load_region
 from infra.pki.enrolment import StepCaSettings
 from infra.pki.region_ca import RegionNames
 from services.archive.settings import ArchiveSettings
-from tests.infra.conftest import supplies_for
+from tests.infra.conftest import Built, supplies_for
 
 
 @pytest.mark.parametrize("stack", ["local", "yanan"])
@@ -24,6 +24,16 @@ def test_the_archive_understands_every_setting_it_is_given(
     assert {name for name in environment if name.startswith("PACS_")} <= known
     assert settings.store == "rgw"
     assert settings.site == "centre"
+    wanted = [(peer.ae_title, peer.network) for peer in load_region(stack).archive.calling]
+    assert [(caller.ae_title, str(caller.network)) for caller in settings.dimse_callers] == wanted
+
+
+def test_the_centres_dimse_port_is_open_only_where_somebody_may_call(built: Built) -> None:
+    services = {entry.inputs["metadata"]["name"]: entry for entry in built.applied.of_type(":Service")}
+    assert ("archive-dimse" in services) == bool(built.region.archive.calling)
+    if "archive-dimse" in services:
+        # Another policy would show the archive the node's address in place of the caller's.
+        assert services["archive-dimse"].inputs["spec"]["externalTrafficPolicy"] == "Local"
 
 
 def test_every_file_that_the_archive_is_told_of_lies_on_a_mounted_volume() -> None:

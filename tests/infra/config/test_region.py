@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -101,6 +102,10 @@ def test_a_missing_key_is_reported_with_its_path() -> None:
     assert "pacs:region.archive.cpu: required" in refusal(lambda region: region["archive"].pop("cpu"))
 
 
+def test_who_may_call_the_centre_must_be_said() -> None:
+    assert "pacs:region.archive.calling: required" in refusal(lambda region: region["archive"].pop("calling"))
+
+
 def test_every_fault_of_a_file_is_reported_at_once() -> None:
     def change(region: Document) -> None:
         region["region"]["epoch"] = 0
@@ -123,6 +128,16 @@ RULES: list[tuple[str, str, Change]] = [
         lambda r: second_branch(r, address="10.9.0.1"),
     ),
     ("an edge outside its LAN", "lan_address", lambda r: r["branches"][0].update(lan_address="10.91.9.2")),
+    (
+        "a caller of the centre from the internet",
+        "archive: calling GATEWAY from 0.0.0.0/0",
+        lambda r: r["archive"].update(calling=[{"ae_title": "GATEWAY", "network": "0.0.0.0/0"}]),
+    ),
+    (
+        "a caller of the centre with an archive's name",
+        "archive: calling AE titles",
+        lambda r: r["archive"].update(calling=[{"ae_title": "YANCHANG", "network": "10.0.0.0/28"}]),
+    ),
     (
         "a device outside the hospital",
         "inside its lan",
@@ -262,3 +277,18 @@ def test_the_schema_refuses_an_unknown_key() -> None:
     region = document() | {"regoin": {}}
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"config": {CONFIG_KEY: region}}, json.loads(render()))
+
+
+WITHOUT_EFFECT = {"Institution.title", "Branch.title", "ObjectStoreConfig.second_copy"}
+"""Names for whoever reads the file; and the second copy, of which CHANGELOG.md says that it does not exist yet."""
+
+
+def test_every_key_of_a_stack_file_is_read_by_the_program() -> None:
+    folders = [module.STACKS.parent / name for name in ("infra", "cli", "load_tests")]
+    sources = {path for folder in folders for path in folder.rglob("*.py")}
+    program = "".join(path.read_text() for path in sources if path.name != "sections.py")
+    schema = RegionConfig.model_json_schema()["$defs"]
+    keys = {(section, key) for section, model in schema.items() for key in model.get("properties", {})}
+    ignored = {f"{section}.{key}" for section, key in keys if not re.search(rf"\.{key}\b", program)}
+    ignored -= {one for one in ignored if one.startswith("SecondCopy.")}
+    assert ignored == WITHOUT_EFFECT

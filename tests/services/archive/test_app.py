@@ -90,7 +90,8 @@ def test_requests_are_timed_by_route_and_never_by_path(harness: Harness) -> None
         ({"ae_title": " PACS"}, "ae_title"), ({"gateway_key_file": "/x"}, "PACS_RECEIPT_KEY_FILE"),
         ({"receipt_key_file": "/x"}, "PACS_RECEIPT_CERTIFICATE_FILE"),
         ({"outbox_directory": "/x"}, "PACS_RECEIPTS_DIRECTORY"), ({"http_port": 70000}, "http_port"),
-        ({"store": "tape"}, "store"),
+        ({"store": "tape"}, "store"), ({"dimse_callers": [{"ae_title": "CT1"}]}, "network"),
+        ({"dimse_callers": [{"ae_title": " ", "network": "10.0.0.0/8"}]}, "ae_title"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_named(changes: dict[str, Any], named: str) -> None:

@@ -7,6 +7,8 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from services.archive.adapters.memory_store import MemoryStore
+from services.archive.ports import ObjectStoreError
 from services.packs.instance import scan
 from tests.services.archive.harness import AS_STORED, Harness, harness, parts_of
 from tests.services.archive.samples import data_set_of, file_bytes, synthetic
@@ -256,3 +258,38 @@ def test_a_conflicting_version_can_be_listed_and_read(harness: Harness) -> None:
     assert scan(version.content).digest == scan(other).digest
     assert harness.get(f"{ONE}/versions/{'0' * 64}").status_code == 404
     assert json.loads(harness.get("/studies/1.2.99/conflicts").content) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "accept"),
+    [
+        ("", AS_STORED),
+        ("", 'multipart/related; type="application/dicom"'),
+        ("/series/1.2.3.1/instances/1.1", "application/dicom; transfer-syntax=*"),
+        ("/series/1.2.3.1/instances/1.1/frames/1", "application/octet-stream"),
+    ],
+)
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_a_store_that_is_away_is_told_by_the_status_and_not_by_a_broken_body(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, syntax: str, path: str, accept: str
+) -> None:
+    harness.keep(synthetic("1.1", transfer_syntax=syntax))
+
+    def away(*_: object) -> bytes:
+        raise ObjectStoreError("no route to host")
+
+    monkeypatch.setattr(MemoryStore, "read", away)
+    response = harness.get(f"/studies/1.2.3{path}", accept)
+    assert response.status_code == 503
+    assert response.json()["type"] == "urn:pacs:problem:store-unavailable"
+
+
+def test_an_instance_that_cannot_be_written_as_asked_is_406_before_anything_is_sent(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.keep(synthetic("1.1", transfer_syntax=DeflatedExplicitVRLittleEndian))
+    whole = MemoryStore.read
+    monkeypatch.setattr(MemoryStore, "read", lambda *asked: whole(*asked)[:-40])
+    response = harness.get("/studies/1.2.3", 'multipart/related; type="application/dicom"')
+    assert response.status_code == 406
+    assert "cannot be written in Explicit VR Little Endian" in response.json()["detail"]

@@ -30,6 +30,7 @@ from pydicom.uid import (
 from pynetdicom import AE, Association
 from pynetdicom.dimse_primitives import C_STORE
 
+from services.archive.dimse.caller import Caller, address_of, is_known
 from services.archive.dimse.connection import ConnectionLimits
 from services.archive.dimse.server import VERIFICATION, DimseListener, DimseServer
 from services.archive.dimse.storage import Storage
@@ -39,6 +40,7 @@ from tests.services.packs.synthetic import CT, STUDY, ct, data_set
 
 PRIVATE_STORAGE = "1.2.826.0.1.3680043.10.1338.999.1"
 WAIT = 10.0
+CALLERS = [Caller("CT1", ipaddress.ip_network("127.0.0.0/8"))]
 
 
 class Watch:
@@ -94,7 +96,7 @@ def running(directory: Path, **listener: Any) -> Iterator[Running]:
     with SegmentLog(directory / "log", headroom_bytes=0) as log:
         log.subscribe(records.append)
         server = DimseServer(
-            DimseListener("PACS", host="127.0.0.1", port=0, **listener),
+            DimseListener("PACS", host="127.0.0.1", port=0, **{"callers": CALLERS, **listener}),
             Storage(log, institution="yanan", site="yanchang"),
             ended=watch.on_end,
             observer=watch,
@@ -187,7 +189,7 @@ def test_a_wrong_called_ae_title_is_rejected_with_that_reason(
 
 
 def test_a_calling_ae_that_is_not_on_the_list_is_rejected_with_that_reason(tmp_path: Path) -> None:
-    with running(tmp_path, calling_aes=["CT1"]) as started:
+    with running(tmp_path) as started:
         assert started.associate(calling="CT1").is_established
         association = started.associate(calling="STRANGER")
         assert association.is_rejected
@@ -195,12 +197,52 @@ def test_a_calling_ae_that_is_not_on_the_list_is_rejected_with_that_reason(tmp_p
         assert started.watch.wait_for(lambda: started.watch.refusals == ["calling_ae"])
 
 
-def test_an_address_outside_the_allowed_networks_is_closed(tmp_path: Path) -> None:
-    with running(tmp_path, networks=[ipaddress.ip_network("192.0.2.0/24")]) as started:
+def test_a_listed_ae_that_calls_from_another_devices_network_is_rejected_with_that_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere = Caller("MR1", ipaddress.ip_network("192.0.2.0/24"))
+    with running(tmp_path, callers=[*CALLERS, elsewhere]) as started:
+        association = started.associate(calling="MR1")
+        assert association.is_rejected
+        # PS3.8 9.3.4: rejected-permanent, service-user, calling-AE-title-not-recognized.
+        answer = association.acceptor.primitive
+        assert (answer.result, answer.result_source, answer.diagnostic) == (1, 1, 3)
+        assert started.watch.wait_for(lambda: started.watch.refusals == ["calling_ae"])
+        assert "no device of this AE title is known in the network it calls from" in caplog.text
+        assert started.associate(calling="CT1").is_established
+        assert started.watch.accepted == ["CT1"]
+
+
+def test_an_address_outside_every_callers_network_is_closed(tmp_path: Path) -> None:
+    with running(tmp_path, callers=[Caller("CT1", ipaddress.ip_network("192.0.2.0/24"))]) as started:
         assert not started.associate().is_established
         assert started.watch.wait_for(lambda: started.watch.refusals == ["address"])
-    with running(tmp_path / "again", networks=[ipaddress.ip_network("127.0.0.0/8")]) as started:
-        assert started.associate().is_established
+
+
+def test_without_a_list_of_callers_nobody_is_let_in(tmp_path: Path) -> None:
+    with running(tmp_path, callers=[]) as started:
+        assert not started.associate().is_established
+        assert started.watch.wait_for(lambda: started.watch.refusals == ["address"])
+
+
+@pytest.mark.parametrize(
+    ("ae_title", "address", "known"),
+    [
+        ("CT1", "10.0.1.9", True),
+        ("CT1", "::ffff:10.0.1.9", True),
+        ("CT1", "10.0.2.9", False),
+        ("MR1", "10.0.2.9", True),
+        ("MR1", "10.0.1.9", False),
+        ("ct1", "10.0.1.9", False),
+        ("", "10.0.1.9", False),
+    ],
+)
+def test_title_and_network_of_a_caller_belong_together(ae_title: str, address: str, known: bool) -> None:
+    callers = [
+        Caller("CT1", ipaddress.ip_network("10.0.1.0/24")),
+        Caller("MR1", ipaddress.ip_network("10.0.2.0/24")),
+    ]
+    assert is_known(callers, ae_title, address_of(address)) is known
 
 
 def test_more_associations_than_allowed_are_rejected_for_now(tmp_path: Path) -> None:

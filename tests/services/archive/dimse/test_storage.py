@@ -72,7 +72,7 @@ def observer() -> Counter:
 @pytest.fixture
 def storage(log: SegmentLog, observer: Counter) -> Storage:
     return Storage(
-        log, institution="yanan", site="yanchang", institution_of_ae={"GUEST": "zhidan"},
+        log, institution="yanan", site="yanchang",
         observer=observer, clock=Noon(),
     )  # fmt: skip
 
@@ -94,11 +94,11 @@ def test_a_stored_instance_is_in_the_log_byte_for_byte_under_a_new_file_head(
     assert observer.stored == ["yanan"]
 
 
-def test_the_institution_follows_the_calling_ae_where_one_is_named(storage: Storage, log: SegmentLog) -> None:
+def test_every_device_stores_for_the_sites_own_institution(storage: Storage, log: SegmentLog) -> None:
     records = []
     log.subscribe(records.append)
     storage.store(replace(request(), calling_ae="GUEST"))
-    assert records[0].header.institution == "zhidan"
+    assert records[0].header.institution == "yanan"
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,13 @@ def up(stack: Stack = "local", as_json: Json = False) -> None:
         local_hosts.wake(layout, progress)
         outcome = _apply(region, layout, tools, progress, begun)
     console.emit(asdict(outcome), _summary(outcome, layout), as_json=as_json)
-    if health.worst(outcome.parts) == "down":
+    failed = failed_branches(outcome.outputs)
+    for site, reason in failed.items():
+        console.log.error(
+            "branch %s failed: %s; its log is %s. Mend the cause and run again: all else is up.",
+            site, reason, layout.logs / f"branch-{site}.log",
+        )  # fmt: skip
+    if failed or health.worst(outcome.parts) == "down":
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -123,6 +129,14 @@ def _apply(
         outputs=outputs,
         parts=parts,
     )
+
+
+def failed_branches(outputs: Mapping[str, Any]) -> dict[str, str]:
+    """Site -> reason of the branches whose play failed; one that is only out of reach is not among them."""
+    told = {site: str(status).partition(": ") for site, status in (outputs.get("branches") or {}).items()}
+    return {
+        site: reason or "no task told why" for site, (status, _, reason) in told.items() if status == "failed"
+    }
 
 
 def failure(stream: Stream, text: str) -> StepError:

@@ -13,7 +13,7 @@ from typing import Any
 import pulumi
 
 from infra.components.branch import Branch, BranchArgs
-from infra.components.certificates import Certificates, CertificatesArgs
+from infra.components.certificates import Certificates, CertificatesArgs, expiry_rules
 from infra.components.cluster import Cluster, ClusterArgs
 from infra.components.database import Database, DatabaseArgs, Volumes, VolumesArgs
 from infra.components.gateway import Gateway, GatewayArgs, read_pages
@@ -77,7 +77,11 @@ def build(region: RegionConfig, supplies: Supplies, credentials: Credentials) ->
     NodeMetrics("node-metrics", NodeMetricsArgs(supplies), inside.after(namespaces))
     observability = Observability(
         "observability",
-        ObservabilityArgs(region, supplies, read_rules(DASHBOARDS / "out/rules/centre")),
+        ObservabilityArgs(
+            region,
+            supplies,
+            {**read_rules(DASHBOARDS / "out/rules/centre"), "certificates.yaml": expiry_rules(credentials)},
+        ),
         inside.after(volumes),
     )
     # Last inside: nginx resolves the names of what lies behind it when it starts.

@@ -27,6 +27,17 @@ def units_down(config: Config) -> str:
     return f'node_systemd_unit_state{{site=~"{config.sites}",state="active"}} == 0'
 
 
+def node_certificate_seconds(config: Config) -> str:
+    """Seconds until a certificate of a Kubernetes control plane ends, by site, host and certificate."""
+    end = f'pacs_node_certificate_end_timestamp_seconds{{site=~"{config.sites}"}}'
+    return f"min by (site, instance, certificate) ({end}) - time()"
+
+
+def server_certificate_seconds(config: Config) -> str:
+    """Seconds until a certificate that the operator's machine has issued for the centre ends, by certificate."""
+    return "min by (site, certificate) (pacs_centre_certificate_end_timestamp_seconds) - time()"
+
+
 def dependency(config: Config) -> str:
     """1 while a dependency of an archive answered its last probe, by site and dependency."""
     return f'min by (site, dependency) (pacs_archive_dependency_up{{site=~"{config.sites}"}})'

@@ -168,6 +168,15 @@ def host_alerts(config: Config) -> list[Alert]:
             " Normal: once, at an upgrade.",
         ),
         Alert(
+            "NodeCertificateExpires",
+            f"{platform.node_certificate_seconds(config)} < {config.certificate_warning_seconds}",
+            "1h",
+            TICKET,
+            "{{ $labels.instance }}: {{ $labels.certificate }} ends in {{ $value | humanizeDuration }}",
+            "When it has ended, the Kubernetes API there answers nobody; images are still received and read."
+            " Normal: above 18 months, 21 days at the very least.",
+        ),
+        Alert(
             "HostServiceDown",
             platform.units_down(config),
             "5m",
@@ -213,6 +222,15 @@ def centre_alerts(config: Config) -> list[Alert]:
             PAGE,
             "Ceph reports HEALTH_ERR",
             "Data may be unavailable or at risk. Normal: 0 (HEALTH_OK), 1 (HEALTH_WARN) for maintenance.",
+        ),
+        Alert(
+            "ServerCertificateExpires",
+            f"{platform.server_certificate_seconds(config)} < {config.certificate_warning_seconds}",
+            "1h",
+            TICKET,
+            "The certificate of the {{ $labels.certificate }} ends in {{ $value | humanizeDuration }}",
+            "Only an `up` renews it, and none has run for months. Without it branches, browsers or the archive"
+            " are cut off. Normal: above 132 days after each `up`.",
         ),
         Alert(
             "IndexDatabaseDown",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from infra.config.region import RegionConfig
 from infra.config.sections import Branch as BranchConfig
 from infra.credentials import Credentials
 from infra.layout.sizing import branch_archive_bytes, branch_metrics_bytes, retention_days
-from infra.providers.ansible_play import AnsiblePlay, AnsiblePlayArgs, role_digest
+from infra.providers.ansible_play import APPLIED, PENDING, AnsiblePlay, AnsiblePlayArgs, role_digest
 from infra.providers.host import Host
 from infra.supplies import Supplies
 
@@ -35,7 +36,7 @@ class BranchArgs:
 
 
 class Branch(pulumi.ComponentResource):
-    """A Host and an AnsiblePlay. A host out of reach leaves `status` pending; nothing waits."""
+    """A Host and an AnsiblePlay. A host out of reach leaves `status` pending, a fault `failed: why`; nothing waits."""
 
     def __init__(self, name: str, args: BranchArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("pacs:branch:Branch", name, {}, opts)
@@ -59,8 +60,14 @@ class Branch(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(parent=self),
         )
-        self.status = play.status
+        self.status = pulumi.Output.all(play.status, play.drift).apply(lambda found: branch_status(*found))
         self.register_outputs({"status": self.status})
+
+
+def branch_status(status: str | None, drift: Sequence[str] | None) -> str:
+    """What the stack exports of a branch: its play's status, and the reason where there is one."""
+    reason = f": {drift[0]}" if drift and status != APPLIED else ""
+    return f"{status or PENDING}{reason}"
 
 
 def branch_variables(

@@ -1,7 +1,8 @@
 """Who may talk to whom in our namespaces. Everything else is denied, inward and outward.
 
 The policies are declared on every cluster. Which CNI enforces them is RegionConfig's `network.cni`: cilium
-does; bridge and flannel do not.
+does; bridge and flannel do not. Rules by `management` also mean the nodes themselves, which Cilium takes for an
+address only with `policyCIDRMatchMode: nodes` (stacks/README.md).
 """
 
 from __future__ import annotations

@@ -30,6 +30,8 @@ COLLECTORS = (
     "--collector.netdev",
     "--collector.systemd",
     r"--collector.systemd.unit-include=(containerd|kubelet)\.service",
+    "--collector.textfile",
+    "--collector.textfile.directory=/host/var/lib/node-metrics",
     "--collector.uname",
 )
 """What is asked of a host, at the centre and (roles/edge_node/vars) at a branch."""

@@ -3,12 +3,15 @@
 - create and update run the play; a play is written so that running it twice changes nothing;
 - read (`refresh`) runs it in check mode and records as `drift` what would change, so that a preview shows a
   file that was altered by hand, and the next update repairs exactly that;
-- a host that does not answer fails the run, unless the play is `optional` (a branch): then it is pending.
+- a host that does not answer fails the run, unless the play is `optional` (a branch): then it is pending, as it is
+  when the play hands back `{"pending": reason}`. Any other failure of an optional play is its own: `failed`, with the
+  faults as drift, and nothing else waits for it. Both are tried again by the next run.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +34,7 @@ INPUTS = (
 )
 APPLIED = "applied"
 PENDING = "pending"
+FAILED = "failed"
 
 
 class PlayError(Exception):
@@ -61,7 +65,7 @@ class AnsiblePlayProvider(ResourceProvider):
 
 
 class AnsiblePlay(Resource, module="pacs", name="AnsiblePlay"):
-    """A playbook applied to hosts. `status` is applied or pending, `drift` what the last check found."""
+    """A playbook applied to hosts. `status` is applied, pending or failed; `drift` what is not as it should be."""
 
     status: pulumi.Output[str]
     drift: pulumi.Output[list[str]]
@@ -138,12 +142,26 @@ def _request(props: Mapping[str, Any], *, check: bool) -> PlayRequest:
 
 
 def _apply(props: Mapping[str, Any]) -> dict[str, Any]:
+    optional = bool(props.get("optional"))
+    handed_back = results_file(Path(props["state_dir"]), props["name"])
+    if optional:
+        handed_back.unlink(missing_ok=True)  # what an earlier run said is no news
     report = run_play(_request(props, check=False))
-    if report.unreachable and not report.failed and props.get("optional"):
-        return _outputs(props, PENDING, [])
-    if not report.succeeded:
+    if report.succeeded:
+        reason = _pending_reason(handed_back) if optional else ""
+        return _outputs(props, PENDING if reason else APPLIED, [reason] if reason else [])
+    if not optional:
         raise PlayError(_explain(props, report))
-    return _outputs(props, APPLIED, [])
+    if report.failed or not report.unreachable:
+        return _outputs(props, FAILED, report.failed or [f"the play ended with {report.return_code}"])
+    return _outputs(props, PENDING, [])
+
+
+def _pending_reason(handed_back: Path) -> str:
+    """What an optional play waits for though every task went well; empty where it waits for nothing."""
+    if not handed_back.is_file():
+        return ""
+    return str(json.loads(handed_back.read_text(encoding="utf-8")).get("pending", ""))
 
 
 def _outputs(props: Mapping[str, Any], status: str, drift: list[str]) -> dict[str, Any]:

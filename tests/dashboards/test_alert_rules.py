@@ -73,6 +73,11 @@ def ceph(used: float) -> dict[str, str]:
     return {"ceph_cluster_total_used_bytes": f"{used}+0x60", "ceph_cluster_total_bytes": "100+0x60"}
 
 
+def certificate(metric: str, days: int) -> dict[str, str]:
+    labels = '{site="a",instance="h",certificate="apiserver"}'
+    return {f"pacs_{metric}_certificate_end_timestamp_seconds{labels}": f"{days * 86400}+0x90"}
+
+
 CASES = (
     Case("ReadsFailing", "3 % fail", reads("0+6000x90", "0+200x90"), 70, 1),
     Case("ReadsFailing", "0.1 % fail, as budgeted", reads("0+6000x90", "0+6x90"), 70, 0),
@@ -192,6 +197,10 @@ CASES = (
     Case("DiskFull", "12 % free", disk(12), 5, 0),
     Case("PartRestarting", "starts anew every five minutes", process("0x4 300x4 600x4 900x4 1200x4 1500x9"), 25, 1),
     Case("PartRestarting", "an upgrade", process("0x10 600x20"), 25, 0),
+    Case("NodeCertificateExpires", "in 20 days", certificate("node", 20), 70, 1),
+    Case("NodeCertificateExpires", "in two years", certificate("node", 730), 70, 0),
+    Case("ServerCertificateExpires", "in 20 days", certificate("centre", 20), 70, 1),
+    Case("ServerCertificateExpires", "in four months", certificate("centre", 132), 70, 0),
     Case("HostServiceDown", "the kubelet is stopped", unit("1x5 0x20"), 15, 1),
     Case("HostServiceDown", "the kubelet is started anew", unit("1x5 0x2 1x20"), 15, 0),
     Case("ObjectStoreFillingUp", "80 % used", ceph(80), 40, 1),

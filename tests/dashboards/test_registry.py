@@ -77,7 +77,7 @@ def test_a_branch_evaluates_only_what_it_measures_itself():
     measured = {"up", "process_start_time_seconds"}
     assert asked
     for name in asked - measured:
-        assert name.startswith(("pacs_archive_", "pacs_edge_", "node_")), name
+        assert name.startswith(("pacs_archive_", "pacs_edge_", "pacs_node_", "node_")), name
 
 
 def test_what_a_branch_evaluates_the_centre_evaluates_too():

@@ -42,6 +42,10 @@ SHOWN = {
     "kubeadm": "{{ lookup('ansible.builtin.template', template_directory + '/etc/kubernetes/kubeadm.yaml.j2') }}",
     "flannel": "{{ lookup('ansible.builtin.template', template_directory + '/etc/kubernetes/flannel.yaml.j2') }}",
     "kubeconfig": "{{ lookup('ansible.builtin.template', playbook_templates + '/kubeconfig.j2') }}",
+    "timer": (
+        "{{ lookup('ansible.builtin.template', template_directory + '/etc/systemd/pacs-renew-certificates.timer.j2')"
+        " if _kubernetes_node_is_plane else '' }}"
+    ),
     "cni": "{{ lookup('ansible.builtin.template', template_directory + '/etc/cni/10-pacs.conflist.j2') }}",
 }
 
@@ -231,3 +235,10 @@ def _names_a_secret(task: dict[str, Any]) -> bool:
             "encryption_key.content",
         )
     )
+
+
+def test_no_two_control_planes_renew_at_the_same_hour(fresh: dict[str, dict[str, Any]]) -> None:
+    hours = [
+        host["timer"].split("OnCalendar=")[1].splitlines()[0] for host in fresh.values() if host["timer"]
+    ]
+    assert hours == ["*-*-* 01:20:00 UTC", "*-*-* 02:20:00 UTC", "*-*-* 03:20:00 UTC"]

@@ -67,3 +67,16 @@ def test_only_files_with_rule_groups_are_taken_as_rules(tmp_path: Path) -> None:
     (tmp_path / "archive.test.yml").write_text(yaml.safe_dump({"rule_files": []}))
     assert list(read_rules(tmp_path)) == ["archive.rules.yml"]
     assert read_rules(tmp_path / "absent") == {}
+
+
+def test_the_end_of_every_certificate_of_the_centre_is_a_figure(built: Built) -> None:
+    (rules,) = [
+        revealed(entry.inputs)["data"]
+        for entry in built.applied.of_type("core/v1:ConfigMap")
+        if revealed(entry.inputs)["metadata"]["name"] == "prometheus-rules"
+    ]
+    (group,) = yaml.safe_load(rules["certificates.yaml"])["groups"]
+    assert {rule["labels"]["certificate"] for rule in group["rules"]} == {
+        "gateway", "object store", "database", "receipts", "enrolment CA", "root",
+    }  # fmt: skip
+    assert len({rule["record"] for rule in group["rules"]}) == 1

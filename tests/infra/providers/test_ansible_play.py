@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from pulumi.dynamic.dynamic import serialize_provider
 
+from cli.up import failed_branches
+from infra.components.branch import branch_status
 from infra.providers import ansible_play
-from infra.providers.ansible_play import APPLIED, PENDING, AnsiblePlayProvider, PlayError, role_digest
+from infra.providers.ansible_play import APPLIED, FAILED, PENDING, AnsiblePlayProvider, PlayError, role_digest
 from infra.providers.host import HostResourceProvider
 from infra.providers.play_results import PlayResultsProvider
 from infra.providers.play_run import PlayReport, PlayRequest
@@ -119,12 +121,46 @@ def test_a_branch_out_of_reach_is_pending_and_tried_again_by_the_next_run(
     assert AnsiblePlayProvider().diff("id", outputs, branch).changes is True
 
 
-def test_a_branch_that_fails_for_another_reason_is_an_error(
+@pytest.mark.parametrize(
+    ("report", "reason"),
+    [
+        (PlayReport(failed=["yanchang: Enrol: no token"], return_code=2), "yanchang: Enrol: no token"),
+        (PlayReport(failed=["a: x"], unreachable=["b: y"], return_code=6), "a: x"),
+        (PlayReport(return_code=250), "the play ended with 250"),
+    ],
+)
+def test_a_branch_that_fails_says_why_stops_nobody_and_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, report: PlayReport, reason: str
+) -> None:
+    run(monkeypatch, report)
+    branch = props(tmp_path, optional=True)
+    outputs = AnsiblePlayProvider().create(branch).outs
+    assert outputs is not None
+    assert (outputs["status"], outputs["drift"]) == (FAILED, [reason])
+    assert branch_status(outputs["status"], outputs["drift"]) == f"failed: {reason}"
+    assert failed_branches(
+        {"branches": {"yanchang": f"failed: {reason}", "b": "pending: x", "c": "applied"}}
+    ) == {"yanchang": reason}
+    assert AnsiblePlayProvider().diff("id", outputs, branch).changes is True
+
+
+def test_a_branch_that_waits_for_its_line_is_pending_until_a_run_no_longer_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    run(monkeypatch, PlayReport(failed=["yanchang: Enrol: no token"], return_code=2))
-    with pytest.raises(PlayError, match="Enrol: no token"):
-        AnsiblePlayProvider().create(props(tmp_path, optional=True))
+    branch = props(tmp_path, optional=True)
+
+    def waits(_request: PlayRequest) -> PlayReport:
+        ansible_play.results_file(tmp_path, "datacenter").write_text('{"pending": "not enrolled"}')
+        return PlayReport()
+
+    monkeypatch.setattr(ansible_play, "run_play", waits)
+    outputs = AnsiblePlayProvider().create(branch).outs
+    assert outputs is not None
+    assert (outputs["status"], outputs["drift"]) == (PENDING, ["not enrolled"])
+    run(monkeypatch, PlayReport())
+    outputs = AnsiblePlayProvider().update("id", outputs, branch).outs
+    assert outputs is not None
+    assert (outputs["status"], outputs["drift"]) == (APPLIED, [])
 
 
 def test_a_play_that_ended_badly_without_a_failed_task_is_an_error(

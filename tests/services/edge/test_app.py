@@ -81,6 +81,7 @@ def test_status_health_and_metrics_tell_the_same_story(enrolled: Path) -> None:
     assert "pacs_edge_centre_reachable 0.0" in text
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_has_ended_fails_liveness_so_that_the_kubelet_starts_the_edge_anew(
     enrolled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -397,7 +397,8 @@ def test_an_association_at_rest_ends_at_its_limit(tmp_path: Path) -> None:
 def test_many_devices_at_once_share_the_memory_for_messages_and_all_are_served(tmp_path: Path) -> None:
     limits = ConnectionLimits(max_message=300_000, messages=200_000)
     held: list[int] = []
-    with running(tmp_path, limits=limits) as started:
+    callers = [Caller(f"CT{number}", ipaddress.ip_network("127.0.0.0/8")) for number in range(1, 7)]
+    with running(tmp_path, limits=limits, callers=callers) as started:
         room = started.server.room
         real = room.take
 

@@ -33,7 +33,6 @@ def check(region: RegionConfig) -> None:
     _branches_have_one_disk(region)
     _cluster_can_stand(region)
     _pools_can_be_placed(region)
-    _second_copy_exists(region)
     _database_keeps_what_it_acknowledged(region)
     _node_ports_are_unique(region)
     _retentions_fit(region)
@@ -268,16 +267,6 @@ def _pools_can_be_placed(region: RegionConfig) -> None:
         f"object_store.monitors {store.monitors} and managers {store.managers} on {nodes} nodes",
         "at most one of each a node",
         "Lower them, or add nodes",
-    )
-
-
-def _second_copy_exists(region: RegionConfig) -> None:
-    """A site that reads its own stack file must not believe in a backup that nobody makes."""
-    _refuse(
-        region.object_store.second_copy is not None,
-        "object_store.second_copy",
-        "no such key yet: nothing copies packs, WAL or base backups, and PostgreSQL has no archive",
-        "Remove it, and back up the bucket and the database by the site's own means",
     )
 
 

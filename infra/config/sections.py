@@ -208,7 +208,7 @@ class MutedHealthCheck(Section):
 
 
 class SecondCopy(Section):
-    """An S3 endpoint elsewhere, for packs, WAL and base backups. Refused (rules.py) until something copies there."""
+    """An S3 endpoint elsewhere, for packs, WAL and base backups. Declared only: nothing is copied there yet."""
 
     endpoint: HttpsUrl
     bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")

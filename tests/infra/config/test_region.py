@@ -202,13 +202,6 @@ def test_a_region_with(name: str, expected: str, change: Change) -> None:
 
 PRODUCTION_RULES: list[tuple[str, str, Change]] = [
     (
-        "a second copy that nobody makes",
-        "nothing copies packs, WAL or base backups",
-        lambda r: r["object_store"].update(
-            second_copy={"endpoint": "https://s3.example", "bucket": "second", "credentials": "second.env"}
-        ),
-    ),
-    (
         "erasure coding wider than its nodes",
         "Add 3 storage nodes",
         lambda r: r["object_store"].update(data_pool={"kind": "erasure", "data": 4, "coding": 2}),

@@ -107,11 +107,11 @@ def show_error(explanation: Explanation, log_file: Path | None) -> None:
 
 
 def start_log(stack: str, verb: str) -> Path | None:
-    """Begin the log of this run and return its file: in the stack's state where that is there, else in the
-    user's own place, so that a verb which only looks makes no state. None where neither can be written."""
+    """Begin the log of this run and return its file: in the stack's state where that is there or `up` will make
+    it, else in the user's own place: a verb that only looks makes no state. None where neither can be written."""
     home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     state = state_directory(stack)
-    for directory in (*([state / "logs"] if state.is_dir() else []), home / "pacs" / stack):
+    for directory in (*([state / "logs"] if verb == "up" or state.is_dir() else []), home / "pacs" / stack):
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = directory / f"{verb}.log"

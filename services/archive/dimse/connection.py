@@ -103,13 +103,17 @@ class BoundedSocket(AssociationSocket):
         self._room.take(self, nr_bytes, limits.idle_seconds)
         socket.settimeout(limits.idle_seconds)
         content = bytearray(nr_bytes)
-        view, filled = memoryview(content), 0
-        while filled < nr_bytes:
-            received = socket.recv_into(view[filled:], min(nr_bytes - filled, _RECEIVE_BYTES))
-            if received == 0:
-                break
-            filled += received
-        view.release()
+        filled = 0
+        try:
+            with memoryview(content) as view:
+                while filled < nr_bytes:
+                    received = socket.recv_into(view[filled:], min(nr_bytes - filled, _RECEIVE_BYTES))
+                    if received == 0:
+                        break
+                    filled += received
+        finally:
+            if filled < nr_bytes:  # the connection is over, and the library does not always close it
+                self._room.give(self)
         del content[filled:]
         return content
 

@@ -182,6 +182,10 @@ def test_what_a_branch_measures_while_its_line_is_cut_arrives_when_it_is_back(ta
         )
         (own,) = at_branch(f"{measured} > {began + 45}")
         assert float(own["value"][1]) > began + 45
-        assert at_branch("pacs_edge_centre_reachable == 0"), "the branch says itself that the line is cut"
+        wait_for(
+            lambda: bool(at_branch("pacs_edge_centre_reachable == 0")),
+            180,
+            "the branch says itself that the line is cut",
+        )
     during = f'count_over_time(up{{site="{BRANCH}",job="edge"}}[60s] @ {began + 70})'
     wait_for(lambda: series(target, f"{during} >= 4"), 180, "what was measured during the cut")

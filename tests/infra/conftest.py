@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,21 @@ RELEASED = {
     ),
 }
 """Where the released manifests lie once the toolchain has been there. The tests use shortened copies."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Iterator[None]:
+    """Give each test, its fixtures of every scope included, the current event loop that Pulumi takes for granted.
+
+    An `asyncio.run` of an earlier test, wherever it lives, leaves none behind.
+    """
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        return (yield)
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pulumi
@@ -14,16 +12,6 @@ from infra import program as module
 from infra.config.region import CONFIG_KEY, RegionConfig, RegionConfigError, load_region, stack_file
 from infra.supplies import Supplies
 from tests.infra.conftest import Recording, RecordingMonitor, supplies_for
-
-
-@pytest.fixture(autouse=True)
-def event_loop() -> Iterator[None]:
-    """Pulumi takes the thread's current loop; another test's `asyncio.run` leaves none behind."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    yield
-    asyncio.set_event_loop(None)
-    loop.close()
 
 
 def run(

@@ -17,13 +17,11 @@ from cli.engine.workspace import Layout
 from cli.errors import UsageError
 from cli.options import Json, Stack
 from infra.pki.private_files import PkiError, read_passphrase
-from infra.pki.tokens import MAX_LIFETIME, Scope, ensure_token_key, issue_token
+from infra.pki.tokens import EVERY, MAX_LIFETIME, Scope, ensure_token_key, issue_token
 
 if TYPE_CHECKING:
     from infra.config.region import RegionConfig
 
-EVERY = "*"
-"""As an institution: the studies of all of them."""
 _MAX_HOURS = int(MAX_LIFETIME / timedelta(hours=1))
 _MAY = {
     Scope.OPS: "see the status page and metrics",

@@ -7,9 +7,10 @@ program reads it and names every image by its digest.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from services.common.durable import replace_file
 
 FILE = "images.json"
 
@@ -24,7 +25,5 @@ def read(state_dir: Path) -> dict[str, str]:
 
 def write(state_dir: Path, digests: Mapping[str, str]) -> None:
     """Replace the record as a whole: it is the old or the new one whenever a run is killed."""
-    path = state_dir / FILE
-    partial = path.with_name(f"{FILE}.{os.getpid()}.part")
-    partial.write_text(json.dumps(dict(digests), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    partial.rename(path)
+    text = json.dumps(dict(digests), indent=1, sort_keys=True) + "\n"
+    replace_file(state_dir / FILE, text.encode(), mode=0o644)

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from cli.token import EVERY, operator_token
+from cli.token import operator_token
 from infra.config.region import RegionConfig, RegionConfigError
 from infra.pki.private_files import PkiError
-from infra.pki.tokens import Scope
+from infra.pki.tokens import EVERY, Scope
 
 
 @dataclass(frozen=True)

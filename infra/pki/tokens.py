@@ -22,6 +22,8 @@ from infra.config.types import InstitutionName
 from infra.pki.private_files import PkiError, clear_pem, load_key, save_key
 
 MAX_LIFETIME = timedelta(hours=12)
+EVERY = "*"
+"""As an institution: the studies of all of them."""
 
 
 class Scope(StrEnum):
@@ -74,7 +76,7 @@ def issue_token(
         raise PkiError("a token needs at least one scope")
     if not institutions and set(scopes) != {Scope.OPS}:
         raise PkiError("a token over studies needs at least one institution (or *)")
-    if list(institutions) != ["*"]:
+    if list(institutions) != [EVERY]:
         for name in institutions:
             if not _is_institution(name):
                 raise PkiError(f"{name!r} names no institution: it takes a lower-case DNS label (or * alone)")

@@ -20,6 +20,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 
+from infra.providers.inputs import as_declared
 from infra.providers.play_run import PROJECT, PlayReport, PlayRequest, run_play
 
 INPUTS = (
@@ -134,23 +135,11 @@ def _request(props: Mapping[str, Any], *, check: bool) -> PlayRequest:
     return PlayRequest(
         name=props["name"],
         playbook=props["playbook"],
-        hosts=props["hosts"],
+        hosts=as_declared(props["hosts"]),
         variables=as_declared({**props["variables"], **(props.get("secret_variables") or {})}),
         state_dir=state_dir,
         check=check,
     )
-
-
-def as_declared(value: Any) -> Any:
-    """The value with its whole numbers as integers: Pulumi carries every number as a double, and a template
-    would print 7 as 7.0."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, Mapping):
-        return {key: as_declared(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [as_declared(inner) for inner in value]
-    return value
 
 
 def _apply(props: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 
 from infra.hosts.base import Disk, HostError, HostFacts, HostSpec, Link, provider_for
+from infra.providers.inputs import as_declared
 
 _SPEC = ("name", "kind", "address", "ssh_user", "ssh_port", "links", "disks", "state_dir")
 KEEP_DATA = "PACS_KEEP_DATA"
@@ -81,14 +82,15 @@ def inputs_of(spec: HostSpec) -> dict[str, Any]:
 
 def spec_of(props: Mapping[str, Any]) -> HostSpec:
     """The specification from resource inputs."""
+    props = as_declared(props)
     return HostSpec(
         name=props["name"],
         kind=props["kind"],
         address=props["address"],
         ssh_user=props["ssh_user"],
-        ssh_port=int(props["ssh_port"]),
+        ssh_port=props["ssh_port"],
         links=tuple(Link(**link) for link in props["links"]),
-        disks=tuple(Disk(name=disk["name"], size_bytes=int(disk["size_bytes"])) for disk in props["disks"]),
+        disks=tuple(Disk(**disk) for disk in props["disks"]),
         state_dir=Path(props["state_dir"]),
     )
 

@@ -89,7 +89,7 @@ def known_hosts(hosts: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _ssh_name(host: Mapping[str, Any]) -> str:
-    port = int(host["port"])
+    port = host["port"]
     return str(host["address"]) if port == 22 else f"[{host['address']}]:{port}"
 
 
@@ -118,7 +118,7 @@ def _connection(host: Mapping[str, Any], home: Path) -> dict[str, Any]:
     variables = {
         "ansible_host": host["address"],
         "ansible_user": host["user"],
-        "ansible_port": int(host["port"]),
+        "ansible_port": host["port"],
         "ansible_ssh_common_args": arguments,
         "ansible_python_interpreter": "/usr/bin/python3",
         "ansible_become": host["user"] != "root",

@@ -5,7 +5,6 @@ Every step is idempotent and in this order, so that a crash leaves an object wit
 object. A branch forwards what is stored whether or not its index is there: that is a projection.
 """
 
-import hashlib
 import logging
 import os
 import time
@@ -21,7 +20,7 @@ from services.archive.metrics import ArchiveMetrics
 from services.archive.outbox import Outbox
 from services.archive.ports import Index, ObjectStore
 from services.common.clock import Clock, rfc3339
-from services.packs.pack import Footer
+from services.packs.pack import Footer, sha256_of
 from services.packs.receipts import Receipt, ReceiptSigner
 
 _log = logging.getLogger(__name__)
@@ -68,9 +67,7 @@ class ArchiveSink:
 
     def store(self, path: Path, footer: Footer) -> None:
         """See `PackSink`. Raises one of `services.archive.errors`."""
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        self._put(path, footer, sha256)
+        self._put(path, footer, sha256_of(path))
 
     def commit(self, path: Path, footer: Footer) -> None:
         """See `PackSink`. Raises `PackError`, or one of `services.archive.errors`."""

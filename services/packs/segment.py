@@ -318,10 +318,7 @@ class SegmentLog:
                 segment.close()
             emptied = self._is_empty(segment)
         if emptied:
-            try:
-                self._delete(segment)
-            except OSError:  # this thread answers every sender: it must not end for a file too many
-                logger.exception("segment %s could not be removed", segment.path.name)
+            self._delete(segment)
 
     def _recover(self) -> list[Record]:
         """What earlier processes left; a segment with nothing to seal is removed."""

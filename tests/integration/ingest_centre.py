@@ -21,8 +21,9 @@ from starlette.routing import Route
 from services.common.errors import BadRequest, Forbidden, NotFound, PacsError
 from services.common.problem import EXCEPTION_HANDLERS
 from services.packs.pack import Footer, PackError, verify
-from tests.integration.region_door import free_port, listening, wait_for
+from tests.integration.region_door import free_port, listening
 from tests.services.edge.branch import ReceiptOffice
+from tests.waiting import wait_for
 
 Trouble = Callable[[str], PacsError | str | None]
 

@@ -2,10 +2,10 @@
 
 import os
 import pwd
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -73,20 +73,24 @@ class PostgresServer:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self.directory, timeout=60)
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A running server for the whole session."""
-    directory = Path(tempfile.mkdtemp(prefix="pacs-postgres-"))
-    server = PostgresServer(directory)
-    try:
+@contextmanager
+def database_server() -> Iterator[PostgresServer]:
+    """A running server of its own."""
+    with tempfile.TemporaryDirectory(prefix="pacs-postgres-", ignore_cleanup_errors=True) as directory:
+        server = PostgresServer(Path(directory))
         server.initialise()
         server.start()
         try:
             yield server
         finally:
             server.stop()
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running server for the whole session."""
+    with database_server() as server:
+        yield server
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -31,6 +30,7 @@ from services.enrolment.authority import CertificateAuthority
 from services.enrolment.identity import IdentityFiles, SiteName
 from services.gateway.rendering import render
 from services.gateway.settings import GatewaySettings, RefusedSite
+from tests.waiting import wait_for
 
 DOMAIN = "pacs.local.test"
 NAMES = RegionNames("local", DOMAIN)
@@ -51,15 +51,6 @@ def program(name: str, package: str) -> str:
     if found is None:
         pytest.skip(f"needs {name}: {package}")
     return found
-
-
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Poll `condition` until it holds; fails with `what` after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds} s: {what}")
-        time.sleep(0.02)
 
 
 def listening(port: int) -> bool:

@@ -13,12 +13,13 @@ from services.packs.pack import footer_of
 from tests.integration.archive_process import ArchiveProcess
 from tests.integration.ingest_centre import IngestCentre
 from tests.integration.postgres import PostgresServer, database, postgres
-from tests.integration.region_door import Door, free_port, resolve_locally, wait_for
+from tests.integration.region_door import Door, free_port, resolve_locally
 from tests.integration.test_archive_end_to_end import eventually, send, stored
 from tests.integration.test_forwarding import Branch
 from tests.services.archive.samples import synthetic
 from tests.services.archive.tokens import Issuer
 from tests.services.edge.branch import ReceiptOffice
+from tests.waiting import wait_for
 
 __all__ = ["database", "postgres"]
 

@@ -25,10 +25,11 @@ from services.edge.ports import Commitment
 from services.packs.pack import Footer, footer_of
 from tests.integration.ingest_centre import IngestCentre
 from tests.integration.postgres import PostgresServer, database, postgres
-from tests.integration.region_door import DOMAIN, Door, free_port, resolve_locally, wait_for
+from tests.integration.region_door import DOMAIN, Door, free_port, resolve_locally
 from tests.scale import SCALE
 from tests.services.edge.adapters.test_receipt_judge import judge_of
 from tests.services.edge.branch import HandClock, ReceiptOffice, offer, seal
+from tests.waiting import wait_for
 
 __all__ = ["database", "postgres"]
 

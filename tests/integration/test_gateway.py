@@ -26,7 +26,8 @@ from services.edge.enrol import Token, enrol
 from services.enrolment.errors import CaRefused, CaUnreachable
 from services.enrolment.identity import IdentityFiles, SiteName, signing_request
 from services.gateway.settings import RefusedSite
-from tests.integration.region_door import DOMAIN, PASSPHRASE, Door, resolve_locally, wait_for
+from tests.integration.region_door import DOMAIN, PASSPHRASE, Door, resolve_locally
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 PACK = "/ingest/v1/packs/" + "a" * 64

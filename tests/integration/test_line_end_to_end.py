@@ -22,9 +22,10 @@ from infra.pki.tokens import ensure_token_key, issue_token, public_jwks
 from services.packs.pack import verify
 from tests.integration.ingest_centre import IngestCentre
 from tests.integration.postgres import database, postgres
-from tests.integration.region_door import DOMAIN, PASSPHRASE, Door, free_port, resolve_locally, wait_for
+from tests.integration.region_door import DOMAIN, PASSPHRASE, Door, free_port, resolve_locally
 from tests.integration.test_forwarding import KILLS, Branch
 from tests.services.edge.branch import ReceiptOffice
+from tests.waiting import wait_for
 
 __all__ = ["database", "postgres"]
 

@@ -19,8 +19,9 @@ import yaml
 from services.common.clock import SystemClock
 from services.enrolment.identity import IdentityFiles
 from services.gateway.settings import RefusedSite
-from tests.integration.region_door import Door, free_port, program, resolve_locally, running, wait_for
+from tests.integration.region_door import Door, free_port, program, resolve_locally, running
 from tests.integration.remote_write import field, label, literal, series, varint
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from dashboards.metric_names import metric_names
 from infra.config.region import load_region
 from infra.hosts import internet
 from tests.region.conftest import host, on_host, pacs
+from tests.waiting import wait_for
 from toolchain.paths import REPOSITORY, state_directory
 
 pytestmark = [pytest.mark.region, pytest.mark.timeout(1800)]
@@ -53,14 +54,6 @@ def at_branch(query: str) -> list[dict[str, Any]]:
     text = on_host(BRANCH, f"curl -sfG http://127.0.0.1:9090/api/v1/query --data-urlencode 'query={query}'")
     found: list[dict[str, Any]] = json.loads(text)["data"]["result"]
     return found
-
-
-def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:
-    """Poll until `condition` holds; fails with `what`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(2)
 
 
 @contextmanager

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import threading
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from services.enrolment.errors import IdentityError
 from services.enrolment.identity import IdentityFiles, SiteName
 from tests.services.edge.branch import HandClock, ReceiptOffice, offer, seal
 from tests.services.enrolment.test_identity import certify
+from tests.waiting import wait_for
 
 
 def settings(root: Path, **changes: object) -> EdgeSettings:
@@ -41,13 +40,6 @@ def enrolled(tmp_path: Path, office: ReceiptOffice) -> Path:
     name = SiteName("127.0.0.1.invalid", "yanan", "yanchang")
     files.store(certify(office.authorities, files.ensure_key().public_key(), (name.uri,)), name)
     return tmp_path
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def test_a_host_that_is_not_enrolled_is_told_what_to_do(tmp_path: Path) -> None:
@@ -90,7 +82,7 @@ def test_a_thread_that_has_ended_fails_liveness_so_that_the_kubelet_starts_the_e
 
     monkeypatch.setattr("services.edge.renewal.Renewer.run", end)
     with TestClient(build(settings(enrolled), registry=CollectorRegistry())) as client:
-        wait_for(lambda: client.get("/healthz").status_code == 503, "the thread has ended")
+        wait_for(lambda: client.get("/healthz").status_code == 503, 10, "the thread has ended")
         assert "renewer" in client.get("/healthz").json()["reasons"]["threads"]
 
 

@@ -37,6 +37,7 @@ from services.archive.dimse.storage import Storage
 from services.packs.instance import scan
 from services.packs.segment import Record, SegmentLog
 from tests.services.packs.synthetic import CT, STUDY, ct, data_set
+from tests.waiting import wait_for
 
 PRIVATE_STORAGE = "1.2.826.0.1.3680043.10.1338.999.1"
 WAIT = 10.0
@@ -420,14 +421,7 @@ def test_many_devices_at_once_share_the_memory_for_messages_and_all_are_served(t
             assert list(pool.map(send, range(1, 7))) == [0] * 6
         assert started.watch.wait_for(lambda: len(started.watch.ended) == 6)
         assert max(held) <= limits.messages + limits.max_message
-        assert eventually(lambda: room.held == 0)
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + WAIT
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
+        wait_for(lambda: room.held == 0, WAIT, "the memory is free again")
 
 
 def test_a_taken_port_is_an_error_at_start(listener: Running, tmp_path: Path) -> None:

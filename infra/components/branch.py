@@ -80,7 +80,6 @@ def branch_variables(
     """
     return {
         **node_variables(region, supplies, images=IMAGES),
-        "kubernetes_node_profile": "branch",
         "kubernetes_node_control_plane_endpoint": f"api.{branch.site}.{region.region.domain}",
         "kubernetes_node_control_planes": [{"name": branch.site, "address": branch.address}],
         "kubernetes_node_extra_sans": [branch.address],

@@ -117,6 +117,20 @@ def object_store_spec(region: RegionConfig) -> Object:
     }
 
 
+def as_rook_keeps(spec: Object) -> Object:
+    """The specification without what is false, and without the sections that this empties.
+
+    Rook writes each resource back once, with Go's zero values left out; what was declared as `False` would then be
+    missing in the cluster, and the next `up` would repair what nobody altered. Absent and false mean the same to it.
+    """
+    kept = {
+        key: as_rook_keeps(value) if isinstance(value, dict) else value
+        for key, value in spec.items()
+        if value is not False
+    }
+    return {key: value for key, value in kept.items() if value != {}}
+
+
 def device_names(paths: list[str] | None) -> list[Object]:
     """Devices as Rook names them: `loop3` and `sdb` bare, a link under /dev/disk by its whole path."""
     return [
@@ -216,8 +230,10 @@ def _osd_resources(memory: str, devices: int) -> dict[str, Any]:
     target = osd_memory_bytes(memory, devices)
     # Ceph aims at osd_memory_target and may pass it for a moment; Rook derives the target from the request.
     limit = int(target * 1.5)
-    return {"requests": {"memory": _mebibytes(target)}, "limits": {"memory": _mebibytes(limit)}}
+    return {"requests": {"memory": _binary(target)}, "limits": {"memory": _binary(limit)}}
 
 
-def _mebibytes(count: int) -> str:
-    return f"{count >> 20}Mi"
+def _binary(count: int) -> str:
+    """A quantity as Kubernetes writes it: in the largest unit that leaves a whole number."""
+    mebibytes = count >> 20
+    return f"{mebibytes}Mi" if mebibytes % 1024 else f"{mebibytes >> 10}Gi"

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 
 from infra import naming
-from infra.components.ceph_specs import cluster_spec, object_store_spec, upkeep_commands, upkeep_specs
+from infra.components.ceph_specs import (
+    as_rook_keeps,
+    cluster_spec,
+    object_store_spec,
+    upkeep_commands,
+    upkeep_specs,
+)
 from infra.components.manifests import Manifests, Patch, container_of, read, without_namespaces
 from infra.components.pods import Object
 from infra.config.region import RegionConfig
@@ -97,7 +102,7 @@ class ObjectStore(pulumi.ComponentResource):
         kind: str,
         physical: str,
         namespace: str,
-        spec: Any,
+        spec: Object,
         *,
         after: pulumi.Resource,
         minutes: int = 15,
@@ -107,7 +112,7 @@ class ObjectStore(pulumi.ComponentResource):
             api_version="ceph.rook.io/v1",
             kind=kind,
             metadata={"name": physical, "namespace": namespace, "annotations": _READY},
-            spec=spec,
+            spec=as_rook_keeps(spec),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[after],

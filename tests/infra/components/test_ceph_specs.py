@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pulumi
 import pytest
 
 from infra.components.ceph_specs import (
+    as_rook_keeps,
     cluster_spec,
     device_names,
     global_settings,
@@ -122,6 +124,30 @@ def test_every_disk_of_every_storage_node_becomes_a_device_by_its_whole_path() -
         assert {len(names) for names in found.values()} == {6}
 
     return pulumi.Output.all(*(node["devices"] for node in nodes)).apply(check)
+
+
+def test_nothing_is_declared_that_rook_drops_when_it_writes_a_resource_back(region: RegionConfig) -> None:
+    declared = as_rook_keeps(spec(region))
+    assert "dashboard" not in declared
+    assert declared["storage"]["config"] == spec(region)["storage"]["config"]
+    assert declared["cephConfig"] == spec(region)["cephConfig"]
+    for part in (declared, as_rook_keeps(object_store_spec(region))):
+        assert not [value for value in inner_values(part) if value is False or value == {}]
+
+
+def test_memory_is_written_as_kubernetes_writes_it(region: RegionConfig) -> None:
+    for node in spec(region)["storage"]["nodes"]:
+        for quantity in (*node["resources"]["requests"].values(), *node["resources"]["limits"].values()):
+            number, unit = int(quantity[:-2]), quantity[-2:]
+            assert unit == "Gi" or (unit == "Mi" and number % 1024)
+
+
+def inner_values(value: Any) -> Iterator[Any]:
+    """Every value inside mappings; what is in a list Rook keeps as it is."""
+    for inner in value.values():
+        yield inner
+        if isinstance(inner, dict):
+            yield from inner_values(inner)
 
 
 def test_devices_are_named_as_rook_wants_them() -> None:

@@ -64,15 +64,15 @@ def test_an_applied_play_hands_its_inputs_back_with_no_drift(
     assert plays.requests[0].variables == {"a": 1, "b": "secret"}
 
 
-def test_whole_numbers_reach_the_play_as_they_were_declared(
+def test_whole_numbers_reach_the_play_as_they_were_declared_and_keys_in_one_order(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     plays = run(monkeypatch, PlayReport(changed=[]))
-    carried = {"days": 7.0, "share": 0.5, "on": True, "list": [{"bytes": 1073741824.0}]}
+    carried = {"days": 7.0, "share": 0.5, "on": True, "list": [{"name": "a", "bytes": 1073741824.0}]}
     AnsiblePlayProvider().create(props(tmp_path, variables=carried, secret_variables={}))
     handed = plays.requests[0].variables
     assert repr({key: handed[key] for key in carried}) == repr(
-        {"days": 7, "share": 0.5, "on": True, "list": [{"bytes": 1073741824}]}
+        {"days": 7, "share": 0.5, "on": True, "list": [{"bytes": 1073741824, "name": "a"}]}
     )
 
 

@@ -29,6 +29,7 @@ from services.archive.dimse.connection import (
     ConnectionLimits,
 )
 from services.archive.dimse.room import Room
+from services.archive.dimse.service_class import ServiceClass
 from services.archive.dimse.storage import PROCESSING_FAILURE, Storage, StoreAnswer, StoreRequest
 from services.common.listening import cannot_listen
 from services.packs.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -73,8 +74,10 @@ class DimseServer:
         *,
         ended: Callable[[str], None],
         observer: AssociationObserver | None = None,
+        services: Sequence[ServiceClass] = (),
     ) -> None:
         self._listener, self._storage, self._ended, self._observer = listener, storage, ended, observer
+        self._services = services
         self._ids: WeakKeyDictionary[Association, str] = WeakKeyDictionary()
         self._lock = threading.Lock()
         self.room = Room(listener.limits.messages)
@@ -122,6 +125,7 @@ class DimseServer:
                 (evt.EVT_RELEASED, self._on_end),
                 (evt.EVT_ABORTED, self._on_end),
                 (evt.EVT_CONN_CLOSE, self._on_end),
+                *(handler for service in self._services for handler in service.handlers.items()),
             ],
             server_class=BoundedServer,
             request_handler=BoundedHandler,
@@ -142,6 +146,9 @@ class DimseServer:
         ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         ae.add_supported_context(VERIFICATION)
+        for service in self._services:
+            for abstract_syntax in service.abstract_syntaxes:
+                ae.add_supported_context(abstract_syntax, list(service.transfer_syntaxes))
         ae.require_called_aet = True
         # The library compares titles alone; `_on_requested` sees to it that title and address belong together.
         ae.require_calling_aet = [caller.ae_title for caller in self._listener.callers]

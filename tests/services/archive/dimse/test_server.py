@@ -27,12 +27,14 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
-from pynetdicom import AE, Association
+from pynetdicom import AE, Association, evt
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
 from services.archive.dimse.caller import Caller, address_of, is_known
 from services.archive.dimse.connection import ConnectionLimits
 from services.archive.dimse.server import VERIFICATION, DimseListener, DimseServer
+from services.archive.dimse.service_class import ServiceClass
 from services.archive.dimse.storage import Storage
 from services.packs.instance import scan
 from services.packs.segment import Record, SegmentLog
@@ -92,7 +94,7 @@ class Running:
 
 
 @contextmanager
-def running(directory: Path, **listener: Any) -> Iterator[Running]:
+def running(directory: Path, *services: ServiceClass, **listener: Any) -> Iterator[Running]:
     watch, records = Watch(), []  # type: tuple[Watch, list[Record]]
     with SegmentLog(directory / "log", headroom_bytes=0) as log:
         log.subscribe(records.append)
@@ -101,6 +103,7 @@ def running(directory: Path, **listener: Any) -> Iterator[Running]:
             Storage(log, institution="yanan", site="yanchang"),
             ended=watch.on_end,
             observer=watch,
+            services=services,
         )
         server.start()
         try:
@@ -171,6 +174,27 @@ def test_private_storage_classes_are_accepted(listener: Running) -> None:
     assert association.send_c_store(made).Status == 0x0000
     association.release()
     assert listener.records[0].header.sop_class_uid == PRIVATE_STORAGE
+
+
+def test_a_further_service_class_is_negotiated_and_answers_its_own_requests(tmp_path: Path) -> None:
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "STUDY"
+    find = ServiceClass(
+        [StudyRootQueryRetrieveInformationModelFind],
+        {evt.EVT_C_FIND: lambda event: iter([(0xFF00, event.identifier), (0x0000, None)])},
+    )
+    with running(tmp_path, find) as started:
+        association = started.associate((StudyRootQueryRetrieveInformationModelFind, ExplicitVRLittleEndian))
+        answers = list(association.send_c_find(identifier, StudyRootQueryRetrieveInformationModelFind))
+        association.release()
+    assert [(status.Status, found) for status, found in answers] == [(0xFF00, identifier), (0x0000, None)]
+
+
+def test_without_it_its_abstract_syntax_is_refused(listener: Running) -> None:
+    asked = (StudyRootQueryRetrieveInformationModelFind, ExplicitVRLittleEndian)
+    association = listener.associate(asked, (VERIFICATION, ImplicitVRLittleEndian))
+    assert [context.abstract_syntax for context in association.rejected_contexts] == [asked[0]]
+    association.release()
 
 
 def test_a_wrong_called_ae_title_is_rejected_with_that_reason(

@@ -37,6 +37,7 @@ class Credentials:
     root_fingerprint: str
     revocation_list: str
     gateway: ServerIdentity
+    archive: ServerIdentity
     object_store: ServerIdentity
     database: ServerIdentity
     receipts: ServerIdentity
@@ -65,6 +66,7 @@ def ensure_credentials(region: RegionConfig, supplies: Supplies, now: datetime) 
         root_fingerprint=authorities.root_fingerprint,
         revocation_list=_revocation_list(authorities, region.gateway.revoked_certificates, directory, now),
         gateway=server(region.gateway_name),
+        archive=server(naming.service_host(naming.ARCHIVE, naming.PACS)),
         object_store=server(store, f"{store}.cluster.local"),
         database=server(database, *_database_names()),
         receipts=_identity(certificates.ensure_receipt_key(authorities, directory, passphrase, now)),

@@ -79,6 +79,7 @@ def build(region: RegionConfig, supplies: Supplies, credentials: Credentials) ->
         "observability",
         ObservabilityArgs(
             region,
+            credentials,
             supplies,
             {**read_rules(DASHBOARDS / "out/rules/centre"), "certificates.yaml": expiry_rules(credentials)},
         ),

@@ -42,7 +42,11 @@ class Certificates(pulumi.ComponentResource):
         self._opaque(GATEWAY_IDENTITY, naming.PACS, gateway)
         ca = {"root.crt": given.root, "sites.crt": given.enrolment.chain, "sites.key": given.enrolment.key}
         self._opaque(CA_IDENTITY, naming.PACS, ca)
-        archive = {"receipts.crt": given.receipts.chain, "receipts.key": given.receipts.key}
+        archive = {
+            **_pair(given.archive),
+            "receipts.crt": given.receipts.chain,
+            "receipts.key": given.receipts.key,
+        }
         archive["gateway.key"] = given.gateway_key
         self._opaque(ARCHIVE_IDENTITY, naming.PACS, archive)
         ConfigMap(
@@ -80,6 +84,7 @@ def expiry_rules(credentials: Credentials) -> str:
     """
     issued = {
         "gateway": credentials.gateway.chain,
+        "archive": credentials.archive.chain,
         "object store": credentials.object_store.chain,
         "database": credentials.database.chain,
         "receipts": credentials.receipts.chain,

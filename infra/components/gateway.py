@@ -78,6 +78,7 @@ def gateway_settings(region: RegionConfig) -> GatewaySettings:
         domain=region.region.domain,
         archive=f"{naming.service_host(naming.ARCHIVE, naming.PACS)}:8080",
         ingest=f"{naming.service_host(naming.ARCHIVE, naming.PACS)}:8090",
+        archive_name=naming.service_host(naming.ARCHIVE, naming.PACS),
         ca=f"{naming.service_host(naming.CA, naming.PACS)}:9000",
         prometheus=f"{naming.service_host(naming.PROMETHEUS, naming.MONITORING)}:9090",
         refused_sites=tuple(

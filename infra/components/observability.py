@@ -16,10 +16,13 @@ from infra.components.node_metrics import PORT as NODE_EXPORTER_PORT
 from infra.components.pods import Object, container, digest_annotation, pod_spec, probe, resources
 from infra.components.workloads import config_map, service, stateful_set
 from infra.config.region import RegionConfig
+from infra.credentials import Credentials
 from infra.layout.sizing import retention_days, size_bytes
 from infra.supplies import Supplies
 
 _PROMETHEUS, _ALERTMANAGER = 9090, 9093
+
+_ARCHIVE_HOST = naming.service_host(naming.ARCHIVE, naming.PACS)
 
 # A branch keeps for remote write what its write-ahead log holds: some two hours, at most three.
 _LATE = "3h"
@@ -30,9 +33,10 @@ _SAMPLES_SHARE = 0.85
 
 @dataclass(frozen=True)
 class ObservabilityArgs:
-    """The region, the images, and rule files by name."""
+    """The region, its credentials (for the root that targets are checked against), images, rule files by name."""
 
     region: RegionConfig
+    credentials: Credentials
     supplies: Supplies
     rules: Mapping[str, str]
 
@@ -46,7 +50,10 @@ class Observability(pulumi.ComponentResource):
         super().__init__("pacs:observability:Observability", name, {}, opts)
         child = pulumi.ResourceOptions(parent=self)
         region, supplies = args.region, args.supplies
-        files = {"prometheus.yaml": _yaml(prometheus_configuration(region))}
+        files = {
+            "prometheus.yaml": _yaml(prometheus_configuration(region)),
+            "root.crt": args.credentials.root,
+        }
         routes = {"alertmanager.yaml": _yaml(alertmanager_configuration(region))}
         config_map("prometheus-configuration", naming.MONITORING, files, child)
         config_map("prometheus-rules", naming.MONITORING, args.rules, child)
@@ -103,7 +110,7 @@ def prometheus_configuration(region: RegionConfig) -> Object:
             ]
         },
         "scrape_configs": [
-            _discovered("archive", "archive-pods", naming.PACS, 8090),
+            _discovered("archive", "archive-pods", naming.PACS, 8090, **_https(_ARCHIVE_HOST)),
             _discovered("gateway", "gateway-pods", naming.PACS, 9145),
             _discovered("database", "database-pods", naming.PACS, 9187),
             _fixed("ceph", _address("rook-ceph-mgr", naming.CEPH, 9283), honor_labels=True),
@@ -224,7 +231,15 @@ def _hosts(region: RegionConfig) -> Object:
     return {"job_name": "node", "static_configs": targets, "relabel_configs": _OF_THE_CENTRE}
 
 
-def _discovered(job: str, headless: str, namespace: str, port: int) -> Object:
+def _https(server: str) -> Object:
+    """By TLS: a target is asked at its pod's address, and must show the region's certificate for `server`."""
+    return {
+        "scheme": "https",
+        "tls_config": {"ca_file": "/etc/prometheus/root.crt", "server_name": server, "min_version": "TLS12"},
+    }
+
+
+def _discovered(job: str, headless: str, namespace: str, port: int, **more: Any) -> Object:
     name = f"{naming.service_host(headless, namespace)}.cluster.local"
     discovery = {"names": [name], "type": "A", "port": port, "refresh_interval": "15s"}
-    return {"job_name": job, "dns_sd_configs": [discovery], "relabel_configs": _OF_THE_CENTRE}
+    return {"job_name": job, **more, "dns_sd_configs": [discovery], "relabel_configs": _OF_THE_CENTRE}

@@ -34,6 +34,7 @@ class GatewaySettings(BaseModel):
     domain: Fqdn
     archive: Upstream = Field(description="DICOMweb and token check (contracts section 1: port 8080)")
     ingest: Upstream = Field(description="the archive's internal listener (port 8090)")
+    archive_name: Fqdn = Field(description="the name on the certificate that both listeners show")
     ca: Upstream
     prometheus: Upstream | None = None
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
+from cryptography import x509
 
 from infra.components.observability import (
     alertmanager_configuration,
@@ -28,6 +29,24 @@ def test_every_target_found_by_name_is_a_headless_service_of_the_region(built: B
     for discovery in found.values():
         (name,) = discovery["names"]
         assert discovery["port"] in [port["targetPort"] for port in headless[name]]
+
+
+def test_the_archive_is_scraped_over_tls_under_the_name_on_its_certificate(built: Built) -> None:
+    (job,) = [
+        job
+        for job in prometheus_configuration(built.region)["scrape_configs"]
+        if job["job_name"] == "archive"
+    ]
+    assert job["scheme"] == "https"
+    chain = x509.load_pem_x509_certificates(built.credentials.archive.chain.encode())
+    names = chain[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == [job["tls_config"]["server_name"]]
+    (files,) = [
+        revealed(entry.inputs)["data"]
+        for entry in built.applied.of_type("core/v1:ConfigMap")
+        if revealed(entry.inputs)["metadata"]["name"] == "prometheus-configuration"
+    ]
+    assert files[Path(job["tls_config"]["ca_file"]).name] == built.credentials.root
 
 
 def test_every_series_scraped_here_is_of_the_centre() -> None:
@@ -77,6 +96,6 @@ def test_the_end_of_every_certificate_of_the_centre_is_a_figure(built: Built) ->
     ]
     (group,) = yaml.safe_load(rules["certificates.yaml"])["groups"]
     assert {rule["labels"]["certificate"] for rule in group["rules"]} == {
-        "gateway", "object store", "database", "receipts", "enrolment CA", "root",
+        "gateway", "archive", "object store", "database", "receipts", "enrolment CA", "root",
     }  # fmt: skip
     assert len({rule["record"] for rule in group["rules"]}) == 1

@@ -13,7 +13,11 @@ from services.gateway.rendering import render
 from services.gateway.settings import GatewaySettings, RefusedSite
 
 SETTINGS = GatewaySettings(
-    domain="pacs.local.test", archive="archive:8080", ingest="archive:8090", ca="ca:9000"
+    domain="pacs.local.test",
+    archive="archive:8080",
+    ingest="archive:8090",
+    archive_name="archive.pacs.svc",
+    ca="ca:9000",
 )
 
 

@@ -40,6 +40,8 @@ class Credentials:
     archive: ServerIdentity
     object_store: ServerIdentity
     database: ServerIdentity
+    monitoring: ServerIdentity
+    """Of Prometheus and Alertmanager, under both their names."""
     receipts: ServerIdentity
     enrolment: ServerIdentity
     enrolment_configuration: str
@@ -69,6 +71,10 @@ def ensure_credentials(region: RegionConfig, supplies: Supplies, now: datetime) 
         archive=server(naming.service_host(naming.ARCHIVE, naming.PACS)),
         object_store=server(store, f"{store}.cluster.local"),
         database=server(database, *_database_names()),
+        monitoring=server(
+            naming.service_host(naming.PROMETHEUS, naming.MONITORING),
+            naming.service_host(naming.ALERTMANAGER, naming.MONITORING),
+        ),
         receipts=_identity(certificates.ensure_receipt_key(authorities, directory, passphrase, now)),
         enrolment=ServerIdentity(
             authorities.sites.pem.decode(), KeyPair(authorities.sites.key, ()).key_pem.decode()

@@ -83,7 +83,7 @@ def build(region: RegionConfig, supplies: Supplies, credentials: Credentials) ->
             supplies,
             {**read_rules(DASHBOARDS / "out/rules/centre"), "certificates.yaml": expiry_rules(credentials)},
         ),
-        inside.after(volumes),
+        inside.after(volumes, certificates),
     )
     # Last inside: nginx resolves the names of what lies behind it when it starts.
     gateway = Gateway(

@@ -37,6 +37,7 @@ DOMAIN = "pacs.local.test"
 NAMES = RegionNames("local", DOMAIN)
 PASSPHRASE = b"a passphrase for tests only"
 ARCHIVE_NAME = "archive.pacs.svc"
+PROMETHEUS_NAME = "prometheus.monitoring.svc"
 
 
 def free_port() -> int:
@@ -213,6 +214,7 @@ class Door:
             archive=f"127.0.0.1:{self.archive_port}",
             ingest=f"127.0.0.1:{self.ingest_port or self.archive_port}",
             archive_name=ARCHIVE_NAME,
+            prometheus_name=PROMETHEUS_NAME,
             gateway_key=self.gateway_key,
             ca=f"127.0.0.1:{self.ca_port}",
             prometheus=f"127.0.0.1:{self.prometheus_port}",

@@ -9,8 +9,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from infra.components.scraping import prometheus_configuration
+from infra.config.region import load_region
 from tests.integration.archive_process import ArchiveProcess
-from tests.integration.region_door import ARCHIVE_NAME, Door, free_port, resolve_locally
+from tests.integration.region_door import ARCHIVE_NAME, Door, free_port, resolve_locally, wait_for
+from tests.integration.test_remote_write import at_centre, centre
 from tests.services.archive.samples import synthetic
 from tests.services.archive.tokens import Issuer
 
@@ -20,7 +23,7 @@ NO_DATABASE = "postgresql://127.0.0.1:1/none"  # the archive listens and stores 
 
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Door:
-    return Door(tmp_path_factory.mktemp("door"), free_port(), prometheus_port=1, ingest_port=free_port())
+    return Door(tmp_path_factory.mktemp("door"), free_port(), free_port(), ingest_port=free_port())
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +84,25 @@ def test_what_is_stored_through_the_gateway_is_answered_with_links_of_the_gatewa
             answer = http.post(f"{door.url}/dicom-web/studies", content=body, headers=headers, timeout=30)
     assert answer.status_code == 200
     assert answer.json()["00081190"]["Value"][0].startswith("https://pacs.pacs.local.test/dicom-web/studies/")
+
+
+def test_prometheus_asks_archive_gateway_and_itself_as_the_region_tells_it(
+    door: Door, archive: ArchiveProcess
+) -> None:
+    listening = {
+        "archive": door.ingest_port,
+        "gateway": door.status_port,
+        "prometheus": door.prometheus_port,
+    }
+    found = {job["job_name"]: job for job in prometheus_configuration(load_region("local"))["scrape_configs"]}
+    jobs = [
+        {
+            "job_name": name,
+            "scheme": found[name]["scheme"],
+            "tls_config": found[name]["tls_config"] | {"ca_file": str(door.root)},
+            "static_configs": [{"targets": [f"127.0.0.1:{port}"]}],
+        }
+        for name, port in listening.items()
+    ]
+    with door.gateway(), centre(door, {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}):
+        wait_for(lambda: len(at_centre(door, "up == 1")) == len(jobs), 30, "every target is up")

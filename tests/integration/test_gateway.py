@@ -24,7 +24,15 @@ from services.edge.enrol import Token, enrol
 from services.enrolment.errors import CaRefused, CaUnreachable
 from services.enrolment.identity import IdentityFiles, SiteName, signing_request
 from services.gateway.settings import RefusedSite
-from tests.integration.region_door import DOMAIN, PASSPHRASE, Door, free_port, resolve_locally, wait_for
+from tests.integration.region_door import (
+    DOMAIN,
+    PASSPHRASE,
+    PROMETHEUS_NAME,
+    Door,
+    free_port,
+    resolve_locally,
+    wait_for,
+)
 from tests.integration.upstream import Upstream
 
 pytestmark = pytest.mark.integration
@@ -58,7 +66,7 @@ def archive(door: Door) -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module", autouse=True)
 def prometheus(door: Door) -> Iterator[Upstream]:
-    with Upstream(door.prometheus_port, None) as server:
+    with Upstream(door.prometheus_port, door.server(PROMETHEUS_NAME).context()) as server:
         yield server
 
 
@@ -431,10 +439,12 @@ def test_prometheus_is_reached_for_queries_only(door: Door, prometheus: Upstream
 def test_the_gateways_metrics_count_requests_by_route(door: Door) -> None:
     with client(door) as http:
         http.get("/dicom-web/studies")
-    text = httpx.get(f"http://127.0.0.1:{door.status_port}/metrics", trust_env=False).text
+        # Prometheus asks each pod at its address, under the gateway's name.
+        status, named = f"https://127.0.0.1:{door.status_port}", {"sni_hostname": f"pacs.{DOMAIN}"}
+        text = http.get(f"{status}/metrics", extensions=named).text
+        assert http.get(f"{status}/readyz", extensions=named).status_code == 200
     assert 'pacs_gateway_requests_total{route="dicomweb",status="200"}' in text
     assert 'pacs_gateway_connections{state="active"}' in text
-    assert httpx.get(f"http://127.0.0.1:{door.status_port}/readyz", trust_env=False).status_code == 200
 
 
 # --- enrolment and renewal through the door ---

@@ -1,4 +1,4 @@
-"""The way from the gateway to the archive: real nginx says nothing to a server that is not the region's archive."""
+"""What is behind the gateway: real nginx says nothing to a server that is not the region's archive or Prometheus."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from tests.integration.region_door import (
     listening,
     resolve_locally,
 )
+from tests.integration.remote_write import literal, series
 from tests.integration.upstream import Upstream
 
 pytestmark = pytest.mark.integration
@@ -65,7 +66,7 @@ class _Agree(BaseRequestHandler):
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """A gateway; who stands at the archive's address is each test's business."""
-    door = Door(tmp_path_factory.mktemp("door"), free_port(), prometheus_port=1)
+    door = Door(tmp_path_factory.mktemp("door"), free_port(), free_port())
     with pytest.MonkeyPatch.context() as patch:
         resolve_locally(patch)
         with door.step_ca(), door.gateway():
@@ -135,6 +136,18 @@ def test_an_archive_that_answers_in_clear_is_refused_and_hears_no_secret(
     assert server.heard, "the gateway has tried"
     for secret in (TOKEN, door.gateway_key.read_text().strip(), path, "HTTP/1.1"):
         assert secret.encode() not in server.heard
+
+
+@pytest.mark.parametrize("of", [ARCHIVE_NAME, f"pacs.{DOMAIN}", None])
+def test_figures_go_to_nobody_but_prometheus(door: Door, site: IdentityFiles, of: str | None) -> None:
+    tls = door.server(of).context() if of else None
+    figures = literal(series(("__name__", "up"), ("site", "yanchang")))
+    with (
+        Upstream(door.prometheus_port, tls) as server,
+        httpx.Client(base_url=door.url, verify=site.tls_context(client=True), trust_env=False) as http,
+    ):
+        assert http.post("/metrics/v1/write", content=figures).status_code == 502
+        assert server.seen == []
 
 
 def test_an_archive_that_is_refused_is_502_with_a_problem_document(door: Door, site: IdentityFiles) -> None:

@@ -37,8 +37,11 @@ class Credentials:
     root_fingerprint: str
     revocation_list: str
     gateway: ServerIdentity
+    archive: ServerIdentity
     object_store: ServerIdentity
     database: ServerIdentity
+    monitoring: ServerIdentity
+    """Of Prometheus and Alertmanager, under both their names."""
     receipts: ServerIdentity
     enrolment: ServerIdentity
     enrolment_configuration: str
@@ -65,8 +68,13 @@ def ensure_credentials(region: RegionConfig, supplies: Supplies, now: datetime) 
         root_fingerprint=authorities.root_fingerprint,
         revocation_list=_revocation_list(authorities, region.gateway.revoked_certificates, directory, now),
         gateway=server(region.gateway_name),
+        archive=server(naming.service_host(naming.ARCHIVE, naming.PACS)),
         object_store=server(store, f"{store}.cluster.local"),
         database=server(database, *_database_names()),
+        monitoring=server(
+            naming.service_host(naming.PROMETHEUS, naming.MONITORING),
+            naming.service_host(naming.ALERTMANAGER, naming.MONITORING),
+        ),
         receipts=_identity(certificates.ensure_receipt_key(authorities, directory, passphrase, now)),
         enrolment=ServerIdentity(
             authorities.sites.pem.decode(), KeyPair(authorities.sites.key, ()).key_pem.decode()

@@ -32,6 +32,7 @@ CA = "ca"
 PROMETHEUS = "prometheus"
 ALERTMANAGER = "alertmanager"
 NODE_EXPORTER = "node-exporter"
+MONITORING_TLS = "monitoring-tls"
 
 STORAGE_CLASS = "local-path"
 

@@ -79,10 +79,11 @@ def build(region: RegionConfig, supplies: Supplies, credentials: Credentials) ->
         "observability",
         ObservabilityArgs(
             region,
+            credentials,
             supplies,
             {**read_rules(DASHBOARDS / "out/rules/centre"), "certificates.yaml": expiry_rules(credentials)},
         ),
-        inside.after(volumes),
+        inside.after(volumes, certificates),
     )
     # Last inside: nginx resolves the names of what lies behind it when it starts.
     gateway = Gateway(

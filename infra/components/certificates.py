@@ -35,6 +35,7 @@ class Certificates(pulumi.ComponentResource):
         given = args.credentials
         self._tls(naming.OBJECT_STORE_TLS, naming.CEPH, given.object_store)
         self._tls(naming.DATABASE_TLS, naming.PACS, given.database)
+        self._tls(naming.MONITORING_TLS, naming.MONITORING, given.monitoring)
         # CloudNativePG looks for ca.crt under this name; without the CA's key, so it will not sign anything.
         self._opaque(naming.DATABASE_CA, naming.PACS, {"ca.crt": given.root})
         gateway = {**_pair(given.gateway), "root.crt": given.root, "sites.crl": given.revocation_list}
@@ -42,7 +43,11 @@ class Certificates(pulumi.ComponentResource):
         self._opaque(GATEWAY_IDENTITY, naming.PACS, gateway)
         ca = {"root.crt": given.root, "sites.crt": given.enrolment.chain, "sites.key": given.enrolment.key}
         self._opaque(CA_IDENTITY, naming.PACS, ca)
-        archive = {"receipts.crt": given.receipts.chain, "receipts.key": given.receipts.key}
+        archive = {
+            **_pair(given.archive),
+            "receipts.crt": given.receipts.chain,
+            "receipts.key": given.receipts.key,
+        }
         archive["gateway.key"] = given.gateway_key
         self._opaque(ARCHIVE_IDENTITY, naming.PACS, archive)
         ConfigMap(
@@ -80,8 +85,10 @@ def expiry_rules(credentials: Credentials) -> str:
     """
     issued = {
         "gateway": credentials.gateway.chain,
+        "archive": credentials.archive.chain,
         "object store": credentials.object_store.chain,
         "database": credentials.database.chain,
+        "monitoring": credentials.monitoring.chain,
         "receipts": credentials.receipts.chain,
         "enrolment CA": credentials.enrolment.chain,
         "root": credentials.root,

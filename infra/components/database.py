@@ -139,6 +139,7 @@ def cluster_spec(database: DatabaseConfig, supplies: Supplies) -> Any:
         "storage": {"size": database.size, "storageClass": naming.STORAGE_CLASS},
         "certificates": {"serverTLSSecret": naming.DATABASE_TLS, "serverCASecret": naming.DATABASE_CA},
         "postgresql": postgresql,
+        "monitoring": {"tls": {"enabled": True}},
         "resources": {
             "requests": {"cpu": database.cpu, "memory": database.memory},
             "limits": {"memory": database.memory},

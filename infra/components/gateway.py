@@ -78,6 +78,8 @@ def gateway_settings(region: RegionConfig) -> GatewaySettings:
         domain=region.region.domain,
         archive=f"{naming.service_host(naming.ARCHIVE, naming.PACS)}:8080",
         ingest=f"{naming.service_host(naming.ARCHIVE, naming.PACS)}:8090",
+        archive_name=naming.service_host(naming.ARCHIVE, naming.PACS),
+        prometheus_name=naming.service_host(naming.PROMETHEUS, naming.MONITORING),
         ca=f"{naming.service_host(naming.CA, naming.PACS)}:9000",
         prometheus=f"{naming.service_host(naming.PROMETHEUS, naming.MONITORING)}:9090",
         refused_sites=tuple(
@@ -103,8 +105,8 @@ def gateway_pod(region: RegionConfig, supplies: Supplies, settings: GatewaySetti
             {"name": "status", "containerPort": settings.status_port},
         ],
         resources=resources(region.gateway.cpu, region.gateway.memory),
-        livenessProbe=probe("/healthz", settings.status_port),
-        readinessProbe=probe("/healthz", settings.status_port, period=5),
+        livenessProbe=probe("/healthz", settings.status_port, scheme="HTTPS"),
+        readinessProbe=probe("/healthz", settings.status_port, scheme="HTTPS", period=5),
         lifecycle={
             "preStop": {
                 "exec": {

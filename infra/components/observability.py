@@ -12,17 +12,15 @@ import pulumi
 import yaml
 
 from infra import naming
-from infra.components.node_metrics import PORT as NODE_EXPORTER_PORT
 from infra.components.pods import Object, container, digest_annotation, pod_spec, probe, resources
+from infra.components.scraping import ALERTMANAGER_PORT, PROMETHEUS_PORT, prometheus_configuration
 from infra.components.workloads import config_map, service, stateful_set
 from infra.config.region import RegionConfig
+from infra.credentials import Credentials
 from infra.layout.sizing import retention_days, size_bytes
 from infra.supplies import Supplies
 
-_PROMETHEUS, _ALERTMANAGER = 9090, 9093
-
-# A branch keeps for remote write what its write-ahead log holds: some two hours, at most three.
-_LATE = "3h"
+_IDENTITY = "/run/pacs/identity"
 
 # Samples may fill this part of the volume; the rest is for the write-ahead log.
 _SAMPLES_SHARE = 0.85
@@ -30,9 +28,10 @@ _SAMPLES_SHARE = 0.85
 
 @dataclass(frozen=True)
 class ObservabilityArgs:
-    """The region, the images, and rule files by name."""
+    """The region, its credentials (for what is public in them), the images, and rule files by name."""
 
     region: RegionConfig
+    credentials: Credentials
     supplies: Supplies
     rules: Mapping[str, str]
 
@@ -46,13 +45,21 @@ class Observability(pulumi.ComponentResource):
         super().__init__("pacs:observability:Observability", name, {}, opts)
         child = pulumi.ResourceOptions(parent=self)
         region, supplies = args.region, args.supplies
-        files = {"prometheus.yaml": _yaml(prometheus_configuration(region))}
-        routes = {"alertmanager.yaml": _yaml(alertmanager_configuration(region))}
+        shown = args.credentials.monitoring.chain
+        files = {
+            "prometheus.yaml": _yaml(prometheus_configuration(region)),
+            "web.yaml": _yaml(web_configuration()),
+            "root.crt": args.credentials.root,
+        }
+        routes = {
+            "alertmanager.yaml": _yaml(alertmanager_configuration(region)),
+            "web.yaml": _yaml(web_configuration()),
+        }
         config_map("prometheus-configuration", naming.MONITORING, files, child)
         config_map("prometheus-rules", naming.MONITORING, args.rules, child)
         config_map("alertmanager-configuration", naming.MONITORING, routes, child)
-        service(naming.PROMETHEUS, naming.MONITORING, {"http": _PROMETHEUS}, opts=child)
-        service(naming.ALERTMANAGER, naming.MONITORING, {"http": _ALERTMANAGER}, opts=child)
+        service(naming.PROMETHEUS, naming.MONITORING, {"http": PROMETHEUS_PORT}, opts=child)
+        service(naming.ALERTMANAGER, naming.MONITORING, {"http": ALERTMANAGER_PORT}, opts=child)
         service(
             "database-pods",
             naming.PACS,
@@ -67,7 +74,7 @@ class Observability(pulumi.ComponentResource):
             prometheus_pod(region, supplies),
             replicas=1,
             claims={"samples": region.observability.size},
-            annotations=digest_annotation(files, dict(args.rules)),
+            annotations=digest_annotation(files, dict(args.rules), shown),
             opts=child,
         )
         stateful_set(
@@ -76,42 +83,10 @@ class Observability(pulumi.ComponentResource):
             alertmanager_pod(supplies),
             replicas=1,
             claims={"state": "1Gi"},
-            annotations=digest_annotation(routes),
+            annotations=digest_annotation(routes, shown),
             opts=child,
         )
         self.register_outputs({})
-
-
-def prometheus_configuration(region: RegionConfig) -> Object:
-    """prometheus.yaml: who is scraped, which rules hold, where alerts go."""
-    return {
-        "global": {
-            "scrape_interval": "15s",
-            "evaluation_interval": "15s",
-            "external_labels": {"region": region.region.name},
-        },
-        # What a branch measured while its line was cut comes late, and is still wanted.
-        "storage": {"tsdb": {"out_of_order_time_window": _LATE}},
-        "rule_files": ["/etc/prometheus-rules/*.yml", "/etc/prometheus-rules/*.yaml"],
-        "alerting": {
-            "alertmanagers": [
-                {
-                    "static_configs": [
-                        {"targets": [_address(naming.ALERTMANAGER, naming.MONITORING, _ALERTMANAGER)]}
-                    ]
-                }
-            ]
-        },
-        "scrape_configs": [
-            _discovered("archive", "archive-pods", naming.PACS, 8090),
-            _discovered("gateway", "gateway-pods", naming.PACS, 9145),
-            _discovered("database", "database-pods", naming.PACS, 9187),
-            _fixed("ceph", _address("rook-ceph-mgr", naming.CEPH, 9283), honor_labels=True),
-            _hosts(region),
-            _fixed("prometheus", f"localhost:{_PROMETHEUS}"),
-            _fixed("alertmanager", _address(naming.ALERTMANAGER, naming.MONITORING, _ALERTMANAGER)),
-        ],
-    }
 
 
 def alertmanager_configuration(region: RegionConfig) -> Object:
@@ -132,6 +107,17 @@ def alertmanager_configuration(region: RegionConfig) -> Object:
     }
 
 
+def web_configuration() -> Object:
+    """The web.yaml of both: TLS alone. Who may connect is for the network policies; neither asks who it is."""
+    return {
+        "tls_server_config": {
+            "cert_file": f"{_IDENTITY}/tls.crt",
+            "key_file": f"{_IDENTITY}/tls.key",
+            "min_version": "TLS12",
+        }
+    }
+
+
 def prometheus_pod(region: RegionConfig, supplies: Supplies) -> Object:
     """Prometheus; branches remote-write into it through the gateway."""
     samples = int(size_bytes(region.observability.size) * _SAMPLES_SHARE)
@@ -142,6 +128,7 @@ def prometheus_pod(region: RegionConfig, supplies: Supplies) -> Object:
         {
             "/etc/prometheus": "configuration",
             "/etc/prometheus-rules": "rules",
+            _IDENTITY: "identity",
             "/var/lib/prometheus": "samples!",
         },
         command=["/usr/bin/prometheus"],
@@ -150,17 +137,19 @@ def prometheus_pod(region: RegionConfig, supplies: Supplies) -> Object:
             "--storage.tsdb.path=/var/lib/prometheus",
             f"--storage.tsdb.retention.time={retention_days(region.observability.retention)}d",
             f"--storage.tsdb.retention.size={samples >> 20}MB",
+            "--web.config.file=/etc/prometheus/web.yaml",
             "--web.enable-remote-write-receiver",
         ],
-        ports=[{"name": "http", "containerPort": _PROMETHEUS}],
+        ports=[{"name": "http", "containerPort": PROMETHEUS_PORT}],
         resources=resources("100m", region.observability.memory),
-        startupProbe=probe("/-/ready", _PROMETHEUS, period=5, failures=60),
-        livenessProbe=probe("/-/healthy", _PROMETHEUS),
-        readinessProbe=probe("/-/ready", _PROMETHEUS, period=5),
+        startupProbe=probe("/-/ready", PROMETHEUS_PORT, scheme="HTTPS", period=5, failures=60),
+        livenessProbe=probe("/-/healthy", PROMETHEUS_PORT, scheme="HTTPS"),
+        readinessProbe=probe("/-/ready", PROMETHEUS_PORT, scheme="HTTPS", period=5),
     )
     volumes: list[Any] = [
         {"name": "configuration", "configMap": {"name": "prometheus-configuration"}},
         {"name": "rules", "configMap": {"name": "prometheus-rules"}},
+        _identity(),
     ]
     return pod_spec([main], volumes)
 
@@ -171,19 +160,21 @@ def alertmanager_pod(supplies: Supplies) -> Object:
         "alertmanager",
         supplies.images["prometheus"],
         supplies.pull_policy,
-        {"/etc/alertmanager": "configuration", "/var/lib/alertmanager": "state!"},
+        {"/etc/alertmanager": "configuration", _IDENTITY: "identity", "/var/lib/alertmanager": "state!"},
         command=["/usr/bin/prometheus-alertmanager"],
         args=[
             "--config.file=/etc/alertmanager/alertmanager.yaml",
+            "--web.config.file=/etc/alertmanager/web.yaml",
             "--storage.path=/var/lib/alertmanager",
             "--cluster.listen-address=",
         ],
-        ports=[{"name": "http", "containerPort": _ALERTMANAGER}],
+        ports=[{"name": "http", "containerPort": ALERTMANAGER_PORT}],
         resources=resources("10m", "128Mi"),
-        livenessProbe=probe("/-/healthy", _ALERTMANAGER),
-        readinessProbe=probe("/-/ready", _ALERTMANAGER, period=5),
+        livenessProbe=probe("/-/healthy", ALERTMANAGER_PORT, scheme="HTTPS"),
+        readinessProbe=probe("/-/ready", ALERTMANAGER_PORT, scheme="HTTPS", period=5),
     )
-    return pod_spec([main], [{"name": "configuration", "configMap": {"name": "alertmanager-configuration"}}])
+    configuration = {"name": "configuration", "configMap": {"name": "alertmanager-configuration"}}
+    return pod_spec([main], [configuration, _identity()])
 
 
 def read_rules(directory: Path) -> dict[str, str]:
@@ -197,34 +188,10 @@ def read_rules(directory: Path) -> dict[str, str]:
     return found
 
 
+def _identity() -> Object:
+    return {"name": "identity", "secret": {"secretName": naming.MONITORING_TLS, "defaultMode": 0o440}}
+
+
 def _yaml(document: Object) -> str:
     # Through JSON: YAML would write what is used twice as an alias.
     return yaml.safe_dump(json.loads(json.dumps(document)), sort_keys=False)
-
-
-def _address(name: str, namespace: str, port: int) -> str:
-    return f"{naming.service_host(name, namespace)}:{port}"
-
-
-# Branches send their own site with what they remote-write; what is scraped here is of the centre.
-_OF_THE_CENTRE = [{"target_label": "site", "replacement": naming.CENTRE}]
-
-
-def _fixed(job: str, target: str, **more: Any) -> Object:
-    discovery = {"static_configs": [{"targets": [target]}]}
-    return {"job_name": job, **more, **discovery, "relabel_configs": _OF_THE_CENTRE}
-
-
-def _hosts(region: RegionConfig) -> Object:
-    """Every node of the stack file, under its own name: one that is gone must show as down, not vanish."""
-    targets = [
-        {"targets": [f"{node.address}:{NODE_EXPORTER_PORT}"], "labels": {"instance": node.name}}
-        for node in region.datacenter.nodes
-    ]
-    return {"job_name": "node", "static_configs": targets, "relabel_configs": _OF_THE_CENTRE}
-
-
-def _discovered(job: str, headless: str, namespace: str, port: int) -> Object:
-    name = f"{naming.service_host(headless, namespace)}.cluster.local"
-    discovery = {"names": [name], "type": "A", "port": port, "refresh_interval": "15s"}
-    return {"job_name": job, "dns_sd_configs": [discovery], "relabel_configs": _OF_THE_CENTRE}

@@ -76,7 +76,9 @@ class PacsServices(pulumi.ComponentResource):
             archive_pod(region, args.supplies),
             replicas=region.archive.replicas,
             claims={"spool": region.archive.spool_size},
-            annotations=digest_annotation(args.credentials.receipts.chain, args.credentials.token_keys),
+            annotations=digest_annotation(
+                args.credentials.archive.chain, args.credentials.receipts.chain, args.credentials.token_keys
+            ),
             opts=pulumi.ResourceOptions(parent=self, custom_timeouts=pulumi.CustomTimeouts(create="10m")),
         )
         if region.archive.replicas > 1:
@@ -110,6 +112,8 @@ def archive_environment(region: RegionConfig) -> dict[str, str]:
         # Ingest (with the gateway's key only) and metrics, for the gateway and Prometheus.
         "PACS_INTERNAL_HOST": "0.0.0.0",  # noqa: S104 - the pod network; network policies say who
         "PACS_INTERNAL_PORT": str(_INTERNAL),
+        "PACS_TLS_CERTIFICATE_FILE": "/run/pacs/identity/tls.crt",
+        "PACS_TLS_KEY_FILE": "/run/pacs/identity/tls.key",
         "PACS_DIMSE_PORT": str(_DIMSE),
         # The node port keeps the caller's own address, so that title and network can be judged together.
         "PACS_DIMSE_CALLERS": json.dumps([peer.model_dump() for peer in region.archive.calling]),
@@ -169,15 +173,19 @@ def archive_pod(region: RegionConfig, supplies: Supplies) -> Object:
             {"name": "dimse", "containerPort": _DIMSE},
         ],
         resources=resources(region.archive.cpu, region.archive.memory),
-        startupProbe=probe("/healthz", _HTTP, period=3, failures=60),
-        livenessProbe=probe("/healthz", _HTTP),
-        readinessProbe=probe("/readyz", _HTTP, period=5),
+        startupProbe=probe("/healthz", _HTTP, scheme="HTTPS", period=3, failures=60),
+        livenessProbe=probe("/healthz", _HTTP, scheme="HTTPS"),
+        readinessProbe=probe("/readyz", _HTTP, scheme="HTTPS", period=5),
     )
     volumes = [
         _secret("store", naming.object_store_credentials(), ["AccessKey", "SecretKey"]),
         _secret("database", naming.database_credentials(), ["uri"]),
         {"name": "trust", "configMap": {"name": TRUST}},
-        _secret("identity", ARCHIVE_IDENTITY, ["receipts.crt", "receipts.key", "gateway.key"]),
+        _secret(
+            "identity",
+            ARCHIVE_IDENTITY,
+            ["tls.crt", "tls.key", "receipts.crt", "receipts.key", "gateway.key"],
+        ),
     ]
     return pod_spec(
         [main],

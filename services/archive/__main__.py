@@ -11,6 +11,7 @@ import json
 import logging
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from services.archive.settings import ArchiveSettings
 from services.common import logs
 from services.common.errors import Unavailable
 from services.common.listening import listen
+from services.common.tls import server_context
 
 GRACE_SECONDS = 20
 _log = logging.getLogger("services.archive")
@@ -75,8 +77,9 @@ async def serve(settings: ArchiveSettings) -> None:
     """Run everything until a signal; what was acknowledged is durable whenever this ends, however it ends."""
     public = listen(settings.http_host, settings.http_port)
     internal = listen(settings.internal_host, settings.internal_port)
+    tls = _tls(settings)
     archive = build(settings)
-    servers = [_server(archive.public), _server(archive.internal)]
+    servers = [_server(archive.public, tls), _server(archive.internal, tls)]
 
     def end() -> None:
         for server in servers:
@@ -94,7 +97,13 @@ async def serve(settings: ArchiveSettings) -> None:
         _log.info("archive ended")
 
 
-def _server(app: ASGIApp) -> _Server:
+def _tls(settings: ArchiveSettings) -> ssl.SSLContext | None:
+    if settings.tls_certificate_file is None or settings.tls_key_file is None:
+        return None
+    return server_context(settings.tls_certificate_file, settings.tls_key_file)
+
+
+def _server(app: ASGIApp, tls: ssl.SSLContext | None) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
@@ -107,7 +116,9 @@ def _server(app: ASGIApp) -> _Server:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
+            # Longer than the gateway keeps an idle connection: a request must not meet one that is closing.
             timeout_keep_alive=65,
+            ssl_context_factory=(lambda *_: tls) if tls else None,
         )
     )
 

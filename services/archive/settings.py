@@ -24,6 +24,10 @@ class ArchiveSettings(ServiceSettings):
     http_port: int = Field(default=8080, ge=0, le=65535)
     internal_host: str = "127.0.0.1"
     internal_port: int = Field(default=8090, ge=0, le=65535)
+    tls_certificate_file: Path | None = Field(
+        default=None, description="both HTTP listeners: certificate and chain, PEM; None: no TLS (loopback)"
+    )
+    tls_key_file: Path | None = Field(default=None, description="its private key, PEM")
     dimse_host: str = "0.0.0.0"  # noqa: S104 - modalities on the hospital LAN
     dimse_port: int = Field(default=11112, ge=0, le=65535)
     ae_title: AETitle = "PACS"
@@ -88,6 +92,8 @@ class ArchiveSettings(ServiceSettings):
                 "PACS_STORE=rgw needs PACS_STORE_ENDPOINT, PACS_STORE_ACCESS_KEY_FILE, PACS_STORE_SECRET_KEY_FILE"
                 " and PACS_STORE_CA_FILE"
             )
+        if (self.tls_key_file is None) != (self.tls_certificate_file is None):
+            raise ValueError("PACS_TLS_KEY_FILE and PACS_TLS_CERTIFICATE_FILE go together")
         if (self.receipt_key_file is None) != (self.receipt_certificate_file is None):
             raise ValueError("PACS_RECEIPT_KEY_FILE and PACS_RECEIPT_CERTIFICATE_FILE go together")
         if self.gateway_key_file is not None and self.receipt_key_file is None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from services.common.settings import DnsLabel
 
@@ -34,8 +34,10 @@ class GatewaySettings(BaseModel):
     domain: Fqdn
     archive: Upstream = Field(description="DICOMweb and token check (contracts section 1: port 8080)")
     ingest: Upstream = Field(description="the archive's internal listener (port 8090)")
+    archive_name: Fqdn = Field(description="the name on the certificate that both listeners show")
     ca: Upstream
     prometheus: Upstream | None = None
+    prometheus_name: Fqdn | None = Field(default=None, description="the name on Prometheus' certificate")
 
     port: Port = 8443
     tls_port: Port = 8444  # loopback: the TLS server behind the SNI switch
@@ -63,3 +65,9 @@ class GatewaySettings(BaseModel):
     )
     upstream_seconds: int = Field(default=600, ge=1, description="silence after which a request is given up")
     refused_sites: tuple[RefusedSite, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.prometheus is not None and self.prometheus_name is None:
+            raise ValueError("prometheus is spoken to over TLS: it needs prometheus_name")
+        return self

@@ -242,3 +242,10 @@ def revealed(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [revealed(inner) for inner in value]
     return value
+
+
+def config_map_data(built: Built, name: str) -> dict[str, str]:
+    """What is in the ConfigMap `name`, as it was applied."""
+    maps = [revealed(entry.inputs) for entry in built.applied.of_type("core/v1:ConfigMap")]
+    (data,) = [found["data"] for found in maps if found["metadata"]["name"] == name]
+    return dict(data)

@@ -40,6 +40,9 @@ def test_servers_are_certified_for_the_names_they_are_reached_by(
     credentials = ensure_credentials(region, supplies_for(region, tmp_path), NOW)
     for chain, name in (
         (credentials.gateway.chain, region.gateway_name),
+        (credentials.archive.chain, naming.service_host(naming.ARCHIVE, naming.PACS)),
+        (credentials.monitoring.chain, naming.service_host(naming.PROMETHEUS, naming.MONITORING)),
+        (credentials.monitoring.chain, naming.service_host(naming.ALERTMANAGER, naming.MONITORING)),
         (credentials.object_store.chain, naming.object_store_host()),
         (credentials.database.chain, naming.database_host()),
         (credentials.database.chain, f"{naming.DATABASE_CLUSTER}-rw"),

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from services.common.errors import BadRequest, Forbidden, NotFound, PacsError
 from services.common.problem import EXCEPTION_HANDLERS
 from services.packs.pack import Footer, PackError, verify
-from tests.integration.region_door import free_port, listening
+from tests.integration.region_door import ServerFiles, free_port, listening
 from tests.services.edge.branch import ReceiptOffice
 from tests.waiting import wait_for
 
@@ -31,8 +31,9 @@ Trouble = Callable[[str], PacsError | str | None]
 class IngestCentre:
     """An HTTP server in a thread; `packs` is what it has committed."""
 
-    def __init__(self, office: ReceiptOffice) -> None:
+    def __init__(self, office: ReceiptOffice, shown: ServerFiles) -> None:
         self.office = office
+        self._shown = shown
         self.packs: dict[str, Footer] = {}
         self.puts: list[str] = []
         self.pause = 0.0
@@ -47,7 +48,12 @@ class IngestCentre:
 
     def __enter__(self) -> IngestCentre:
         configuration = uvicorn.Config(
-            self._application, port=self.port, log_config=None, access_log=False, lifespan="off"
+            self._application,
+            port=self.port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ssl_context_factory=lambda *_: self._shown.context(),
         )
         self._server = uvicorn.Server(configuration)
         self._thread = threading.Thread(target=self._server.run, daemon=True)

@@ -25,6 +25,7 @@ from infra.pki.enrolment import (
 )
 from infra.pki.private_files import clear_pem, ensure_secret, write_private
 from infra.pki.region_ca import RegionAuthorities, RegionNames, ensure_region_ca, revocation_list
+from services.common.tls import server_context
 from services.edge.enrol import Token, enrol
 from services.enrolment.authority import CertificateAuthority
 from services.enrolment.identity import IdentityFiles, SiteName
@@ -35,6 +36,8 @@ from tests.waiting import wait_for
 DOMAIN = "pacs.local.test"
 NAMES = RegionNames("local", DOMAIN)
 PASSPHRASE = b"a passphrase for tests only"
+ARCHIVE_NAME = "archive.pacs.svc"
+PROMETHEUS_NAME = "prometheus.monitoring.svc"
 
 
 def free_port() -> int:
@@ -79,6 +82,18 @@ def running(arguments: list[str], log: Path, port: int) -> Iterator[subprocess.P
             process.wait()
 
 
+@dataclass(frozen=True)
+class ServerFiles:
+    """Where a server's certificate chain and its key lie."""
+
+    certificate: Path
+    key: Path
+
+    def context(self) -> ssl.SSLContext:
+        """What our own listeners show with them."""
+        return server_context(self.certificate, self.key)
+
+
 @dataclass
 class Door:
     """Where everything of one region lies and listens."""
@@ -106,6 +121,15 @@ class Door:
         ensure_secret(self.gateway_key)
         self.log = self.directory / "gateway.log"
         self.access_log = self.directory / "access.log"
+
+    def server(self, name: str = ARCHIVE_NAME) -> ServerFiles:
+        """What the server `name` of this region shows."""
+        now = datetime.now(UTC)
+        pair = ensure_server_certificate(self.authorities, self.secrets, PASSPHRASE, [name], now)
+        files = ServerFiles(self.directory / f"{name}.crt", self.directory / f"{name}.key")
+        write_private(files.certificate, pair.chain_pem)
+        write_private(files.key, pair.key_pem)
+        return files
 
     def token(self, institution: str, site: str, *, now: datetime | None = None) -> str:
         """A one-time token for one site."""
@@ -171,11 +195,7 @@ class Door:
         now = datetime.now(UTC)
         here = self.directory / "gateway"
         here.mkdir(exist_ok=True)
-        pair = ensure_server_certificate(
-            self.authorities, self.secrets, PASSPHRASE, [NAMES.gateway_name], now
-        )
-        (here / "tls.crt").write_bytes(pair.chain_pem)
-        (here / "tls.key").write_bytes(pair.key_pem)
+        shown = self.server(NAMES.gateway_name)
         (here / "sites.crl").write_bytes(revocation_list(self.authorities, revoked or [], now))
         pages = here / "ops"
         pages.mkdir(exist_ok=True)
@@ -184,6 +204,8 @@ class Door:
             domain=DOMAIN,
             archive=f"127.0.0.1:{self.archive_port}",
             ingest=f"127.0.0.1:{self.ingest_port or self.archive_port}",
+            archive_name=ARCHIVE_NAME,
+            prometheus_name=PROMETHEUS_NAME,
             gateway_key=self.gateway_key,
             ca=f"127.0.0.1:{self.ca_port}",
             prometheus=f"127.0.0.1:{self.prometheus_port}",
@@ -191,8 +213,8 @@ class Door:
             tls_port=self.tls_port,
             ca_port=self.ca_inner_port,
             status_port=self.status_port,
-            certificate=here / "tls.crt",
-            key=here / "tls.key",
+            certificate=shown.certificate,
+            key=shown.key,
             region_root=self.root,
             revocation_list=here / "sites.crl",
             configuration=here,

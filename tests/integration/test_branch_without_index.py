@@ -63,7 +63,7 @@ class WholeBranch(Branch):
 def branch(tmp_path: Path, database: str) -> Iterator[WholeBranch]:
     door = Door(tmp_path, archive_port=free_port(), prometheus_port=1)
     door.ingest_port = free_port()
-    centre = IngestCentre(ReceiptOffice(door.secrets))
+    centre = IngestCentre(ReceiptOffice(door.secrets), door.server())
     centre.port = door.ingest_port
     with pytest.MonkeyPatch.context() as patch:
         resolve_locally(patch)

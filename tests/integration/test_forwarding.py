@@ -128,7 +128,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
 
 @pytest.fixture
 def centre(door: Door) -> Iterator[IngestCentre]:
-    centre = IngestCentre(ReceiptOffice(door.secrets))
+    centre = IngestCentre(ReceiptOffice(door.secrets), door.server())
     centre.port = door.ingest_port
     with centre:
         yield centre
@@ -189,7 +189,7 @@ def test_a_line_that_is_cut_is_noticed_and_everything_goes_when_it_is_back(
 ) -> None:
     own = Door(tmp_path, archive_port=free_port(), prometheus_port=1)
     own.ingest_port = free_port()
-    centre = IngestCentre(ReceiptOffice(own.secrets))
+    centre = IngestCentre(ReceiptOffice(own.secrets), own.server())
     centre.port = own.ingest_port
     with own.step_ca(), centre:
         with own.gateway():
@@ -255,7 +255,7 @@ def test_a_site_without_a_valid_certificate_keeps_its_packs_and_renews(tmp_path:
     """Cut off until its certificate has expired: refused, renewed, and nothing goes to quarantine."""
     own = Door(tmp_path, archive_port=free_port(), prometheus_port=1, site_lifetime=timedelta(seconds=3))
     own.ingest_port = free_port()
-    centre = IngestCentre(ReceiptOffice(own.secrets))
+    centre = IngestCentre(ReceiptOffice(own.secrets), own.server())
     centre.port = own.ingest_port
     with own.step_ca(), own.gateway(), centre:
         files = own.enrol("yanan", "away")

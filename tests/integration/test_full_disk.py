@@ -155,7 +155,7 @@ def test_receipts_that_find_no_room_are_asked_for_again_and_the_pack_is_sent_onc
 ) -> None:
     door = Door(tmp_path, archive_port=free_port(), prometheus_port=1)
     door.ingest_port = free_port()
-    centre = IngestCentre(ReceiptOffice(door.secrets))
+    centre = IngestCentre(ReceiptOffice(door.secrets), door.server())
     centre.port = door.ingest_port
     with pytest.MonkeyPatch.context() as patch:
         resolve_locally(patch)

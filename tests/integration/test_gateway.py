@@ -6,10 +6,8 @@ import json
 import signal
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -26,54 +24,19 @@ from services.edge.enrol import Token, enrol
 from services.enrolment.errors import CaRefused, CaUnreachable
 from services.enrolment.identity import IdentityFiles, SiteName, signing_request
 from services.gateway.settings import RefusedSite
-from tests.integration.region_door import DOMAIN, PASSPHRASE, Door, resolve_locally
+from tests.integration.region_door import (
+    DOMAIN,
+    PASSPHRASE,
+    PROMETHEUS_NAME,
+    Door,
+    free_port,
+    resolve_locally,
+)
+from tests.integration.upstream import Upstream
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 PACK = "/ingest/v1/packs/" + "a" * 64
-
-
-class Upstream(ThreadingHTTPServer):
-    """Stands behind the gateway and says what reached it."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Echo)
-        self.seen: list[tuple[str, str, dict[str, str]]] = []
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    @property
-    def port(self) -> int:
-        return int(self.server_address[1])
-
-
-class _Echo(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Upstream
-
-    def _answer(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        while length > 0:
-            length -= len(self.rfile.read(min(length, 1 << 16)))
-        self.server.seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
-        token = self.headers.get("Authorization", "")
-        status = 200
-        if self.path.startswith("/auth/v1/check"):
-            status = {"Bearer ops": 200, "Bearer reader": 403}.get(token, 401)
-        body = json.dumps({"path": self.path}).encode()
-        self.send_response(status)
-        if status == 401:
-            self.send_header("WWW-Authenticate", 'Bearer realm="pacs"')
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_GET = do_PUT = do_POST = do_HEAD = _answer  # noqa: N815 - the names http.server looks for
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -84,34 +47,27 @@ def patch() -> Iterator[pytest.MonkeyPatch]:
 
 
 @pytest.fixture(scope="module")
-def archive() -> Iterator[Upstream]:
-    with Upstream() as server:
-        yield server
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def prometheus() -> Iterator[Upstream]:
-    with Upstream() as server:
-        yield server
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def door(
-    tmp_path_factory: pytest.TempPathFactory,
-    archive: Upstream,
-    prometheus: Upstream,
-    patch: pytest.MonkeyPatch,
-) -> Iterator[Door]:
+def door(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> Iterator[Door]:
     door = Door(
         tmp_path_factory.mktemp("door"),
-        archive.port,
-        prometheus.port,
+        free_port(),
+        free_port(),
         refused_sites=(RefusedSite(institution="yanan", site="stolen"),),
     )
     with door.step_ca(), door.gateway():
         yield door
+
+
+@pytest.fixture(scope="module", autouse=True)
+def archive(door: Door) -> Iterator[Upstream]:
+    with Upstream(door.archive_port, door.server().context()) as server:
+        yield server
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prometheus(door: Door) -> Iterator[Upstream]:
+    with Upstream(door.prometheus_port, door.server(PROMETHEUS_NAME).context()) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -310,11 +266,10 @@ def test_a_refused_site_stays_out_with_a_valid_certificate(door: Door) -> None:
         assert refuses_certificate(http.put(PACK, content=b"pack"))
 
 
-def test_a_revoked_certificate_is_refused_after_a_reload(
-    tmp_path: Path, archive: Upstream, prometheus: Upstream, patch: pytest.MonkeyPatch
-) -> None:
-    door = Door(tmp_path, archive.port, prometheus.port)
-    with door.step_ca(), door.gateway() as nginx:
+def test_a_revoked_certificate_is_refused_after_a_reload(tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
+    door = Door(tmp_path, free_port(), prometheus_port=1)
+    archive = Upstream(door.archive_port, door.server().context())
+    with archive, door.step_ca(), door.gateway() as nginx:
         lost, kept = door.enrol("yanan", "lost"), door.enrol("yanan", "kept")
         identity = lost.load()
         assert identity is not None
@@ -484,10 +439,12 @@ def test_prometheus_is_reached_for_queries_only(door: Door, prometheus: Upstream
 def test_the_gateways_metrics_count_requests_by_route(door: Door) -> None:
     with client(door) as http:
         http.get("/dicom-web/studies")
-    text = httpx.get(f"http://127.0.0.1:{door.status_port}/metrics", trust_env=False).text
+        # Prometheus asks each pod at its address, under the gateway's name.
+        status, named = f"https://127.0.0.1:{door.status_port}", {"sni_hostname": f"pacs.{DOMAIN}"}
+        text = http.get(f"{status}/metrics", extensions=named).text
+        assert http.get(f"{status}/readyz", extensions=named).status_code == 200
     assert 'pacs_gateway_requests_total{route="dicomweb",status="200"}' in text
     assert 'pacs_gateway_connections{state="active"}' in text
-    assert httpx.get(f"http://127.0.0.1:{door.status_port}/readyz", trust_env=False).status_code == 200
 
 
 # --- enrolment and renewal through the door ---
@@ -550,10 +507,10 @@ def test_a_certificate_is_renewed_for_the_same_key_and_name(door: Door) -> None:
 
 
 def test_a_site_that_was_cut_off_beyond_its_expiry_comes_back_by_itself(
-    tmp_path: Path, archive: Upstream, prometheus: Upstream, patch: pytest.MonkeyPatch
+    tmp_path: Path, patch: pytest.MonkeyPatch
 ) -> None:
-    door = Door(tmp_path, archive.port, prometheus.port, site_lifetime=timedelta(seconds=2))
-    with door.step_ca(), door.gateway():
+    door = Door(tmp_path, free_port(), prometheus_port=1, site_lifetime=timedelta(seconds=2))
+    with Upstream(door.archive_port, door.server().context()), door.step_ca(), door.gateway():
         files = door.enrol("yanan", "away")
         identity = files.load()
         assert identity is not None

@@ -22,7 +22,14 @@ from infra.pki.tokens import ensure_token_key, issue_token, public_jwks
 from services.packs.pack import verify
 from tests.integration.ingest_centre import IngestCentre
 from tests.integration.postgres import database, postgres
-from tests.integration.region_door import DOMAIN, PASSPHRASE, Door, free_port, resolve_locally
+from tests.integration.region_door import (
+    ARCHIVE_NAME,
+    DOMAIN,
+    PASSPHRASE,
+    Door,
+    free_port,
+    resolve_locally,
+)
 from tests.integration.test_forwarding import KILLS, Branch
 from tests.services.edge.branch import ReceiptOffice
 from tests.waiting import wait_for
@@ -41,6 +48,7 @@ class ArchiveProcess:
         (directory / "receipts.key").write_bytes(door.receipt_key.key_pem)
         self.token_key = ensure_token_key(door.secrets, PASSPHRASE)
         (directory / "tokens.jwks").write_text(public_jwks(self.token_key))
+        shown = door.server()
         self.environment = os.environ | {
             "PACS_REGION": "local",
             "PACS_INSTITUTION": "yanan",
@@ -48,6 +56,8 @@ class ArchiveProcess:
             "PACS_HTTP_HOST": "127.0.0.1",
             "PACS_HTTP_PORT": str(door.archive_port),
             "PACS_INTERNAL_PORT": str(door.ingest_port),
+            "PACS_TLS_CERTIFICATE_FILE": str(shown.certificate),
+            "PACS_TLS_KEY_FILE": str(shown.key),
             "PACS_DIMSE_PORT": str(free_port()),
             "PACS_SPOOL_DIRECTORY": str(directory / "spool"),
             "PACS_QUARANTINE_DIRECTORY": str(directory / "quarantine"),
@@ -74,11 +84,12 @@ class ArchiveProcess:
             process.wait(10)
 
     def ready(self) -> bool:
-        try:
-            url = f"http://127.0.0.1:{self.door.ingest_port}/readyz"
-            return httpx.get(url, trust_env=False).status_code == 200
-        except httpx.TransportError:
-            return False
+        url = f"https://127.0.0.1:{self.door.ingest_port}/readyz"
+        with httpx.Client(verify=self.door.client_context(), trust_env=False) as http:
+            try:
+                return http.get(url, extensions={"sni_hostname": ARCHIVE_NAME}).status_code == 200
+            except httpx.TransportError:
+                return False
 
 
 @pytest.fixture
@@ -103,7 +114,9 @@ def test_both_ends_are_killed_and_every_instance_is_there_once_with_its_receipt(
     door: Door, archive: ArchiveProcess, database: str
 ) -> None:
     chance = random.Random(20250302)
-    office = IngestCentre(ReceiptOffice(door.secrets))  # here only for the root that proves receipts
+    office = IngestCentre(
+        ReceiptOffice(door.secrets), door.server()
+    )  # here only for the root that proves receipts
     branch = Branch(door, office, door.enrol("yanan", "both").directory.parent)
     for victim in ("edge", "archive") * max(1, KILLS // 8):
         branch.offer(4, size=chance.choice([64, 2_000_000]))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
@@ -16,10 +17,18 @@ import httpx
 import pytest
 import yaml
 
+from infra.components.observability import web_configuration
 from services.common.clock import SystemClock
 from services.enrolment.identity import IdentityFiles
 from services.gateway.settings import RefusedSite
-from tests.integration.region_door import Door, free_port, program, resolve_locally, running
+from tests.integration.region_door import (
+    PROMETHEUS_NAME,
+    Door,
+    free_port,
+    program,
+    resolve_locally,
+    running,
+)
 from tests.integration.remote_write import field, label, literal, series, varint
 from tests.waiting import wait_for
 
@@ -29,8 +38,17 @@ WRITE = "/metrics/v1/write"
 MINE, THEIRS = ("site", "yanchang"), ("site", "other")
 
 
+def ask(port: int, path: str, tls: ssl.SSLContext | None = None, **parameters: str) -> httpx.Response:
+    """What a Prometheus on loopback answers: a branch's in clear, the centre's under its own name."""
+    url = f"{'https' if tls else 'http'}://127.0.0.1:{port}{path}"
+    with httpx.Client(verify=tls or True, trust_env=False) as http:
+        return http.get(url, params=parameters, extensions={"sni_hostname": PROMETHEUS_NAME})
+
+
 @contextmanager
-def prometheus(folder: Path, port: int, configuration: dict[str, Any], *more: str) -> Iterator[Path]:
+def prometheus(
+    folder: Path, port: int, configuration: dict[str, Any], *more: str, tls: ssl.SSLContext | None = None
+) -> Iterator[Path]:
     """A Prometheus with its data in `folder`; gives its log."""
     folder.mkdir(exist_ok=True)
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration))
@@ -42,18 +60,35 @@ def prometheus(folder: Path, port: int, configuration: dict[str, Any], *more: st
         *more,
     ]
     with running(arguments, folder / "log", port):
-        ready = f"http://127.0.0.1:{port}/-/ready"
-        wait_for(lambda: httpx.get(ready, trust_env=False).status_code == 200, 20, "Prometheus is ready")
+        wait_for(lambda: ask(port, "/-/ready", tls).status_code == 200, 20, "Prometheus is ready")
         yield folder / "log"
 
 
-def values(port: int, query: str) -> list[dict[str, Any]]:
-    """What Prometheus answers to an instant query."""
-    answer = httpx.get(
-        f"http://127.0.0.1:{port}/api/v1/query", params={"query": query}, trust_env=False
-    ).json()
-    found: list[dict[str, Any]] = answer["data"]["result"]
+def centre(door: Door, configuration: dict[str, Any] | None = None) -> AbstractContextManager[Path]:
+    """The data centre's Prometheus with the web configuration that it has in the cluster."""
+    shown, web = door.server(PROMETHEUS_NAME), web_configuration()
+    web["tls_server_config"] |= {"cert_file": str(shown.certificate), "key_file": str(shown.key)}
+    file = door.directory / "web.yaml"
+    file.write_text(yaml.safe_dump(web))
+    options = ("--web.enable-remote-write-receiver", f"--web.config.file={file}")
+    return prometheus(
+        door.directory / "centre",
+        door.prometheus_port,
+        configuration or {},
+        *options,
+        tls=door.client_context(),
+    )
+
+
+def values(port: int, query: str, tls: ssl.SSLContext | None = None) -> list[dict[str, Any]]:
+    """What a Prometheus answers to an instant query."""
+    found: list[dict[str, Any]] = ask(port, "/api/v1/query", tls, query=query).json()["data"]["result"]
     return found
+
+
+def at_centre(door: Door, query: str) -> list[dict[str, Any]]:
+    """What the centre's Prometheus answers."""
+    return values(door.prometheus_port, query, door.client_context())
 
 
 class Relay(ThreadingTCPServer):
@@ -133,8 +168,7 @@ def door(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) ->
         prometheus_port=free_port(),
         refused_sites=(RefusedSite(institution="yanan", site="stolen"),),
     )
-    centre = prometheus(folder / "centre", door.prometheus_port, {}, "--web.enable-remote-write-receiver")
-    with door.step_ca(), door.gateway(), centre:
+    with door.step_ca(), door.gateway(), centre(door):
         yield door
 
 
@@ -154,9 +188,7 @@ def test_a_branchs_prometheus_reaches_the_centres_with_the_sites_certificate(
 ) -> None:
     own = free_port()
     with prometheus(tmp_path / "branch", own, branch_configuration(door, site, own, "yanchang", relay_port)):
-        wait_for(
-            lambda: bool(values(door.prometheus_port, 'up{site="yanchang"}')), 30, "the branch's figures"
-        )
+        wait_for(lambda: bool(at_centre(door, 'up{site="yanchang"}')), 30, "the branch's figures")
 
 
 def test_a_branchs_prometheus_that_poses_as_another_site_writes_nothing(
@@ -167,13 +199,13 @@ def test_a_branchs_prometheus_that_poses_as_another_site_writes_nothing(
         tmp_path / "branch", own, branch_configuration(door, site, own, "other", relay_port)
     ) as log:
         wait_for(lambda: "foreign-series" in log.read_text(), 30, "the refusal in the sender's log")
-    assert values(door.prometheus_port, '{site="other"}') == []
+    assert at_centre(door, '{site="other"}') == []
 
 
 def test_what_is_written_is_of_the_site(door: Door, site: IdentityFiles) -> None:
     body = literal(series(("__name__", "written_by_hand"), MINE))
     assert send(door, site, body).status_code == 204
-    (found,) = values(door.prometheus_port, "written_by_hand")
+    (found,) = at_centre(door, "written_by_hand")
     assert found["metric"]["site"] == "yanchang"
 
 
@@ -186,7 +218,7 @@ def test_a_block_with_copies_is_read_as_prometheus_reads_it(door: Door, site: Id
         varint(len(first) + len(second)) + literal(first + head)[len(varint(len(first + head))) :] + copies
     )
     assert send(door, site, block).status_code == 204
-    assert {found["metric"]["n"] for found in values(door.prometheus_port, "copied")} == {"1", "2"}
+    assert {found["metric"]["n"] for found in at_centre(door, "copied")} == {"1", "2"}
 
 
 HOSTILE: dict[str, bytes] = {
@@ -225,7 +257,7 @@ def test_a_request_that_holds_anything_else_is_refused_whole(
     answer = send(door, site, body)
     assert answer.status_code == 400
     assert answer.json()["type"] == "urn:pacs:problem:foreign-series"
-    assert values(door.prometheus_port, '{__name__=~"foreign|own"}') == []
+    assert at_centre(door, '{__name__=~"foreign|own"}') == []
 
 
 def test_the_sender_cannot_choose_another_format(door: Door, site: IdentityFiles) -> None:
@@ -237,7 +269,7 @@ def test_the_sender_cannot_choose_another_format(door: Door, site: IdentityFiles
     }
     body = literal(series(("__name__", "one_format"), MINE))
     assert send(door, site, body, **headers).status_code == 204
-    assert values(door.prometheus_port, "one_format")
+    assert at_centre(door, "one_format")
 
 
 def test_without_a_certificate_or_with_a_refused_one_nothing_is_written(door: Door) -> None:
@@ -246,7 +278,7 @@ def test_without_a_certificate_or_with_a_refused_one_nothing_is_written(door: Do
         answer = send(door, identity, body)
         assert answer.status_code == 403
         assert answer.json()["type"] == "urn:pacs:problem:client-certificate"
-    assert values(door.prometheus_port, "refused") == []
+    assert at_centre(door, "refused") == []
 
 
 @pytest.mark.parametrize(
@@ -276,13 +308,12 @@ def test_a_centre_that_is_away_is_tried_again_by_the_sender(
         )
         with branch as log:
             wait_for(lambda: '"502"' in door.access_log.read_text(), 30, "an attempt")
-            since = values(own, "min_over_time(timestamp(up)[1h:1s])")[0]["value"][1]
-            centre = prometheus(
-                tmp_path / "centre", door.prometheus_port, {}, "--web.enable-remote-write-receiver"
-            )
-            with centre:
+            first = "min_over_time(timestamp(up)[1h:1s])"
+            wait_for(lambda: bool(values(own, first)), 10, "what the branch itself has measured")
+            since = values(own, first)[0]["value"][1]
+            with centre(door):
                 earliest = f'min_over_time(timestamp(up{{site="yanchang"}})[1h:1s]) <= {since} + 2'
-                wait_for(lambda: bool(values(door.prometheus_port, earliest)), 60, "what was measured before")
+                wait_for(lambda: bool(at_centre(door, earliest)), 60, "what was measured before")
             assert "non-recoverable" not in log.read_text()
 
 
@@ -291,14 +322,13 @@ def test_a_renewed_certificate_is_used_without_a_restart(
 ) -> None:
     """Shown by revoking the old one: whoever still writes does so with the new one."""
     door = Door(tmp_path, archive_port=1, prometheus_port=free_port())
-    centre = prometheus(tmp_path / "centre", door.prometheus_port, {}, "--web.enable-remote-write-receiver")
     own = free_port()
 
     def latest() -> float:
-        found = values(door.prometheus_port, 'max(timestamp(up{site="yanchang"}))')
+        found = at_centre(door, 'max(timestamp(up{site="yanchang"}))')
         return float(found[0]["value"][1]) if found else 0.0
 
-    with door.step_ca(), door.gateway() as nginx, centre:
+    with door.step_ca(), door.gateway() as nginx, centre(door):
         files = door.enrol("yanan", "yanchang")
         first = files.load()
         assert first is not None

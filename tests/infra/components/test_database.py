@@ -35,6 +35,12 @@ def test_the_database_takes_no_connection_without_tls_and_has_our_certificate() 
     }
 
 
+def test_the_databases_figures_are_served_over_tls_too() -> None:
+    region = load_region("local")
+    spec = cluster_spec(region.database, supplies_for(region, Path("/state")))
+    assert spec["monitoring"] == {"tls": {"enabled": True}}
+
+
 def test_the_operator_runs_our_image_and_never_pulls_one_on_its_own() -> None:
     supplies = supplies_for(load_region("local"), Path("/state"))
     objects = read(manifest("cloudnative_pg", "cnpg.yaml"), without_namespaces, operator_patch(supplies))

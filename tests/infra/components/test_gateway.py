@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cryptography import x509
+
 from infra.components.gateway import gateway_pod, gateway_settings, read_pages
 from infra.config.region import RegionConfig, load_region
-from tests.infra.conftest import supplies_for
+from tests.infra.conftest import Built, supplies_for
 
 
 def test_a_refused_site_reaches_the_gateway_with_its_institution() -> None:
@@ -12,6 +14,17 @@ def test_a_refused_site_reaches_the_gateway_with_its_institution() -> None:
     region["gateway"]["refused_sites"] = ["yanchang"]
     (refused,) = gateway_settings(RegionConfig.model_validate(region)).refused_sites
     assert (refused.institution, refused.site) == ("yanan", "yanchang")
+
+
+def test_the_gateway_expects_the_names_that_are_on_the_certificates_behind_it(built: Built) -> None:
+    settings, given = gateway_settings(built.region), built.credentials
+    for name, identity in (
+        (settings.archive_name, given.archive),
+        (settings.prometheus_name, given.monitoring),
+    ):
+        leaf = x509.load_pem_x509_certificates(identity.chain.encode())[0]
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert name in names.get_values_for_type(x509.DNSName)
 
 
 def test_the_gateways_scratch_is_bounded() -> None:

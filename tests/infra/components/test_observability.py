@@ -2,50 +2,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import yaml
 
+from infra import naming
 from infra.components.observability import (
     alertmanager_configuration,
-    prometheus_configuration,
     prometheus_pod,
     read_rules,
 )
 from infra.config.region import load_region
-from tests.infra.conftest import Built, revealed, supplies_for
+from tests.infra.conftest import Built, config_map_data, revealed, supplies_for
 
 
-def test_every_target_found_by_name_is_a_headless_service_of_the_region(built: Built) -> None:
-    headless = {
-        f"{inputs['metadata']['name']}.{inputs['metadata']['namespace']}.svc.cluster.local": inputs["spec"][
-            "ports"
-        ]
-        for inputs in (revealed(entry.inputs) for entry in built.applied.of_type("core/v1:Service"))
-        if inputs["spec"].get("clusterIP") == "None"
-    }
-    jobs = prometheus_configuration(built.region)["scrape_configs"]
-    found = {job["job_name"]: job["dns_sd_configs"][0] for job in jobs if "dns_sd_configs" in job}
-    assert set(found) == {"archive", "gateway", "database"}
-    for discovery in found.values():
-        (name,) = discovery["names"]
-        assert discovery["port"] in [port["targetPort"] for port in headless[name]]
-
-
-def test_every_series_scraped_here_is_of_the_centre() -> None:
-    for job in prometheus_configuration(load_region("local"))["scrape_configs"]:
-        assert job["relabel_configs"] == [{"target_label": "site", "replacement": "centre"}]
-
-
-def test_every_host_of_the_data_centre_is_asked_under_its_own_name(built: Built) -> None:
-    (job,) = [
-        job for job in prometheus_configuration(built.region)["scrape_configs"] if job["job_name"] == "node"
-    ]
-    named = {target["labels"]["instance"]: target["targets"] for target in job["static_configs"]}
-    assert named == {node.name: [f"{node.address}:9100"] for node in built.region.datacenter.nodes}
-
-
-def test_what_a_branch_measured_while_it_was_cut_off_is_taken_late() -> None:
-    tsdb = prometheus_configuration(load_region("local"))["storage"]["tsdb"]
-    assert tsdb == {"out_of_order_time_window": "3h"}
+@pytest.mark.parametrize("name", ["prometheus", "alertmanager"])
+def test_both_answer_over_tls_with_files_that_are_mounted(built: Built, name: str) -> None:
+    pod = revealed(built.applied.one("apps/v1:StatefulSet", name).inputs)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    (web,) = [argument for argument in container["args"] if argument.startswith("--web.config.file=")]
+    folder, _, file = web.partition("=")[2].rpartition("/")
+    written = config_map_data(built, volumes[mounts[folder]]["configMap"]["name"])[file]
+    for path in ("cert_file", "key_file"):
+        folder = yaml.safe_load(written)["tls_server_config"][path].rpartition("/")[0]
+        assert volumes[mounts[folder]]["secret"]["secretName"] == naming.MONITORING_TLS
+    for probe in ("livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["scheme"] == "HTTPS"
 
 
 def test_alerts_are_posted_only_where_the_region_says() -> None:
@@ -77,6 +60,6 @@ def test_the_end_of_every_certificate_of_the_centre_is_a_figure(built: Built) ->
     ]
     (group,) = yaml.safe_load(rules["certificates.yaml"])["groups"]
     assert {rule["labels"]["certificate"] for rule in group["rules"]} == {
-        "gateway", "object store", "database", "receipts", "enrolment CA", "root",
+        "gateway", "archive", "object store", "database", "monitoring", "receipts", "enrolment CA", "root",
     }  # fmt: skip
     assert len({rule["record"] for rule in group["rules"]}) == 1

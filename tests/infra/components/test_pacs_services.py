@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from infra.components.pacs_services import archive_environment, archive_pod, ca_pod
 from infra.config.region import load_region
+from infra.credentials import ServerIdentity
 from infra.pki.enrolment import StepCaSettings
 from infra.pki.region_ca import RegionNames
 from services.archive.settings import ArchiveSettings
-from tests.infra.conftest import Built, supplies_for
+from tests.infra.conftest import Built, run, supplies_for
 
 
 @pytest.mark.parametrize("stack", ["local", "yanan"])
@@ -43,6 +45,24 @@ def test_every_file_that_the_archive_is_told_of_lies_on_a_mounted_volume() -> No
     for variable in container["env"]:
         if variable["value"].startswith("/"):
             assert any(variable["value"].startswith(f"{mount}/") for mount in mounts), variable
+
+
+def test_the_archive_is_probed_as_it_listens() -> None:
+    region = load_region("local")
+    (container,) = archive_pod(region, supplies_for(region, Path("/state")))["containers"]
+    probes = [container[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")]
+    assert {probe["scheme"] for probe in probes} == {"HTTPS"}
+
+
+def test_a_renewed_certificate_rolls_the_archive(built: Built) -> None:
+    region, before = built.region, built.credentials.archive
+    renewed = replace(built.credentials, archive=ServerIdentity(built.credentials.gateway.chain, before.key))
+    after = run(region, supplies_for(region, Path("/state")), renewed)
+    first, second = (
+        recording.one("apps/v1:StatefulSet", "archive").inputs["spec"]["template"]["metadata"]["annotations"]
+        for recording in (built.applied, after)
+    )
+    assert first != second
 
 
 def test_no_secret_is_in_an_environment_variable() -> None:

@@ -89,6 +89,7 @@ def test_requests_are_timed_by_route_and_never_by_path(harness: Harness) -> None
         ({"institution": "Yan An"}, "institution"), ({"ae_title": "SEVENTEEN-LETTERS"}, "ae_title"),
         ({"ae_title": " PACS"}, "ae_title"), ({"gateway_key_file": "/x"}, "PACS_RECEIPT_KEY_FILE"),
         ({"receipt_key_file": "/x"}, "PACS_RECEIPT_CERTIFICATE_FILE"),
+        ({"tls_key_file": "/x"}, "PACS_TLS_CERTIFICATE_FILE"), ({"tls_certificate_file": "/x"}, "PACS_TLS_KEY_FILE"),
         ({"outbox_directory": "/x"}, "PACS_RECEIPTS_DIRECTORY"), ({"http_port": 70000}, "http_port"),
         ({"store": "tape"}, "store"), ({"dimse_callers": [{"ae_title": "CT1"}]}, "network"),
         ({"dimse_callers": [{"ae_title": " ", "network": "10.0.0.0/8"}]}, "ae_title"),

@@ -13,7 +13,12 @@ from services.gateway.rendering import render
 from services.gateway.settings import GatewaySettings, RefusedSite
 
 SETTINGS = GatewaySettings(
-    domain="pacs.local.test", archive="archive:8080", ingest="archive:8090", ca="ca:9000"
+    domain="pacs.local.test",
+    archive="archive:8080",
+    ingest="archive:8090",
+    archive_name="archive.pacs.svc",
+    prometheus_name="prometheus.monitoring.svc",
+    ca="ca:9000",
 )
 
 
@@ -37,6 +42,20 @@ def test_every_way_to_a_service_sets_the_headers_it_believes(header: str) -> Non
     assert len(re.findall(rf"proxy_set_header {header} ", http)) == ways
 
 
+def test_every_way_to_a_service_is_tls_that_is_checked_under_the_services_name() -> None:
+    text = nginx(prometheus="prometheus.monitoring:9090")
+    http = text[text.index("http {") :]
+    for setting in ("protocols TLSv1.2 TLSv1.3", "verify on", "server_name on"):
+        assert re.findall(rf"proxy_ssl_{setting.split()[0]} .*;", http) == [f"proxy_ssl_{setting};"]
+    ways = re.findall(r"proxy_ssl_name (\S+);[^}]*?proxy_pass (\w+)://(\w+)", http)
+    assert len(ways) == len(re.findall("proxy_pass http", http)) == 6
+    assert set(ways) == {
+        ("archive.pacs.svc", "https", "archive"),
+        ("archive.pacs.svc", "https", "ingest"),
+        ("prometheus.monitoring.svc", "https", "prometheus"),
+    }
+
+
 def test_only_ingest_carries_a_site_name() -> None:
     before, ingest = nginx(prometheus="prometheus:9090").split("location /ingest/ {")
     ingest, _, after = ingest.partition("location ")
@@ -57,9 +76,16 @@ def test_no_log_format_names_a_query() -> None:
 
 
 def test_prometheus_is_absent_unless_it_is_configured() -> None:
-    for word in ("http://prometheus", "auth_request", "limit_req", "location = /metrics/v1/write"):
+    for word in ("https://prometheus", "auth_request", "limit_req", "location = /metrics/v1/write"):
         assert word not in nginx()
     assert "auth_request /internal/check-ops;" in nginx(prometheus="prometheus:9090")
+
+
+def test_prometheus_is_not_reached_without_a_name_to_check() -> None:
+    with pytest.raises(ValidationError, match="prometheus_name"):
+        GatewaySettings.model_validate(
+            SETTINGS.model_dump() | {"prometheus": "prometheus:9090", "prometheus_name": None}
+        )
 
 
 def test_refused_sites_reach_the_check() -> None:

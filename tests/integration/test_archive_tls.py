@@ -12,10 +12,11 @@ import pytest
 from infra.components.scraping import prometheus_configuration
 from infra.config.region import load_region
 from tests.integration.archive_process import ArchiveProcess
-from tests.integration.region_door import ARCHIVE_NAME, Door, free_port, resolve_locally, wait_for
+from tests.integration.region_door import ARCHIVE_NAME, Door, free_port, resolve_locally
 from tests.integration.test_remote_write import at_centre, centre
 from tests.services.archive.samples import synthetic
 from tests.services.archive.tokens import Issuer
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 NO_DATABASE = "postgresql://127.0.0.1:1/none"  # the archive listens and stores without it

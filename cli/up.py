@@ -74,8 +74,8 @@ def up(stack: Stack = "local", as_json: Json = False) -> None:
     failed = failed_branches(outcome.outputs)
     for site, reason in failed.items():
         console.log.error(
-            "branch %s failed: %s; its log is %s. Mend the cause and run again: all else is up.",
-            site, reason, layout.logs / f"branch-{site}.log",
+            "branch %s failed: %s; its logs are %s. Mend the cause and run again: all else is up.",
+            site, reason, layout.logs / f"branch-{site}*.log",
         )  # fmt: skip
     if failed or health.worst(outcome.parts) == "down":
         raise typer.Exit(ExitCode.FAILED)

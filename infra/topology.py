@@ -97,8 +97,7 @@ def build(region: RegionConfig, supplies: Supplies, credentials: Credentials) ->
     branches = {
         branch.site: Branch(
             branch.site,
-            BranchArgs(region, branch, credentials, supplies, branch_rules),
-            pulumi.ResourceOptions(depends_on=[gateway]),
+            BranchArgs(region, branch, credentials, supplies, branch_rules, door=gateway),
         )
         for branch in region.branches
     }

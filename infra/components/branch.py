@@ -1,4 +1,4 @@
-"""A branch: a hospital's edge host and the play that makes it one."""
+"""A branch: a hospital's edge host and the two plays that make it one."""
 
 from __future__ import annotations
 
@@ -19,24 +19,31 @@ from infra.providers.ansible_play import APPLIED, PENDING, AnsiblePlay, AnsibleP
 from infra.providers.host import Host
 from infra.supplies import Supplies
 
-PLAYBOOK = "playbooks/branch.yml"
+NODE_PLAYBOOK, PLAYBOOK = "playbooks/branch_node.yml", "playbooks/branch.yml"
 IMAGES = ("services", "postgresql", "prometheus")
 """Our images that a branch runs; what kubeadm asks for comes beside them."""
 
 
 @dataclass(frozen=True)
 class BranchArgs:
-    """The region, the branch's entry in it, public credentials, what a node is made of, and its alert rules."""
+    """The region, the branch's entry in it, public credentials, what a node is made of, and its alert rules.
+
+    `door` is what it enrols through.
+    """
 
     region: RegionConfig
     branch: BranchConfig
     credentials: Credentials
     supplies: Supplies
     rules: str
+    door: pulumi.Resource
 
 
 class Branch(pulumi.ComponentResource):
-    """A Host and an AnsiblePlay. A host out of reach leaves `status` pending, a fault `failed: why`; nothing waits."""
+    """A Host, the play of its own cluster, and the play of its data path, which alone waits for the centre's door.
+
+    A host out of reach leaves `status` pending, a fault `failed: why`; nothing waits for either.
+    """
 
     def __init__(self, name: str, args: BranchArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("pacs:branch:Branch", name, {}, opts)
@@ -47,42 +54,64 @@ class Branch(pulumi.ComponentResource):
             optional=True,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        per_host = {"edge_node_disks": device_paths(host), "kubernetes_node_address": branch.address}
-        play = AnsiblePlay(
-            f"branch-{branch.site}",
-            AnsiblePlayArgs(
-                playbook=PLAYBOOK,
-                hosts=[inventory_host(host, ["branch"], per_host)],
-                variables=branch_variables(region, branch, args.credentials, supplies, args.rules),
-                role_digest=role_digest(PLAYBOOK),
-                state_dir=supplies.state_dir,
-                optional=True,
-            ),
-            pulumi.ResourceOptions(parent=self),
+
+        def play(name: str, playbook: str, variables: dict[str, Any], *after: pulumi.Resource) -> AnsiblePlay:
+            return AnsiblePlay(
+                name,
+                AnsiblePlayArgs(
+                    playbook=playbook,
+                    # Known when the host is made, and not before.
+                    hosts=[inventory_host(host, ["branch"], {"edge_node_disks": device_paths(host)})],
+                    variables=variables,
+                    role_digest=role_digest(playbook),
+                    state_dir=supplies.state_dir,
+                    optional=True,
+                ),
+                pulumi.ResourceOptions(parent=self, depends_on=list(after)),
+            )
+
+        node = play(
+            f"branch-{branch.site}-node", NODE_PLAYBOOK, branch_node_variables(region, branch, supplies)
         )
-        self.status = pulumi.Output.all(play.status, play.drift).apply(lambda found: branch_status(*found))
+        variables = branch_variables(region, branch, args.credentials, supplies, args.rules)
+        data_path = play(f"branch-{branch.site}", PLAYBOOK, variables, node, args.door)
+        self.status = pulumi.Output.all(node.status, node.drift, data_path.status, data_path.drift).apply(
+            lambda found: branch_status(found[:2], found[2:])
+        )
         self.register_outputs({"status": self.status})
 
 
-def branch_status(status: str | None, drift: Sequence[str] | None) -> str:
-    """What the stack exports of a branch: its play's status, and the reason where there is one."""
-    reason = f": {drift[0]}" if drift and status != APPLIED else ""
-    return f"{status or PENDING}{reason}"
+def branch_status(*plays: Sequence[Any]) -> str:
+    """What the stack exports of a branch: of the first play that is not applied its status, and the reason if known.
 
-
-def branch_variables(
-    region: RegionConfig, branch: BranchConfig, credentials: Credentials, supplies: Supplies, rules: str
-) -> dict[str, Any]:
-    """Variables of the roles edge_node and kubernetes_node for one branch. None of them is secret.
-
-    The one-time enrolment token is not among them: the play asks for one on the operator's machine, and only
-    while the host has no identity.
+    A play is its `status` and its `drift`.
     """
+    for status, drift in plays:
+        if status != APPLIED:
+            return f"{status or PENDING}: {drift[0]}" if drift else status or PENDING
+    return APPLIED
+
+
+def branch_node_variables(region: RegionConfig, branch: BranchConfig, supplies: Supplies) -> dict[str, Any]:
+    """Variables of the role kubernetes_node for the branch's own cluster of one."""
     return {
         **node_variables(region, supplies, images=IMAGES),
         "kubernetes_node_control_plane_endpoint": f"api.{branch.site}.{region.region.domain}",
         "kubernetes_node_control_planes": [{"name": branch.site, "address": branch.address}],
         "kubernetes_node_extra_sans": [branch.address],
+        "kubernetes_node_address": branch.address,
+    }
+
+
+def branch_variables(
+    region: RegionConfig, branch: BranchConfig, credentials: Credentials, supplies: Supplies, rules: str
+) -> dict[str, Any]:
+    """Variables of the role edge_node for one branch. None of them is secret.
+
+    The one-time enrolment token is not among them: the play asks for one on the operator's machine, and only
+    while the host has no identity.
+    """
+    return {
         "edge_node_region": region.region.name,
         "edge_node_domain": region.region.domain,
         "edge_node_institution": branch.institution,

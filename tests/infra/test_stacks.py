@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pulumi
@@ -178,19 +178,31 @@ def test_only_the_gateway_and_dimse_are_reachable_from_outside(built: Built) -> 
     assert open_ports == {naming.GATEWAY: [region.gateway.node_port]} | dimse
 
 
-def test_every_branch_has_a_host_and_a_play_that_may_be_pending(built: Built) -> None:
+def test_every_branch_has_a_host_and_plays_that_may_be_pending(built: Built) -> None:
     plays = {entry.name: entry.inputs for entry in built.applied.of_type(":AnsiblePlay")}
     for branch in built.region.branches:
         play = plays[f"branch-{branch.site}"]
-        assert play["optional"] is True
+        assert play["optional"] is plays[f"branch-{branch.site}-node"]["optional"] is True
         assert play["variables"]["edge_node_site"] == branch.site
         assert play["variables"]["edge_node_institution"] == branch.institution
         assert built.applied.one(":Host", branch.site).inputs["optional"] is True
 
 
+def test_only_the_data_path_of_a_branch_waits_for_the_centre(built: Built) -> None:
+    def of_gateway(urns: Sequence[str]) -> bool:
+        return any("::pacs:network:Gateway$" in urn for urn in urns)
+
+    for branch in built.region.branches:
+        data_path = built.applied.one(":AnsiblePlay", f"branch-{branch.site}")
+        node = built.applied.one(":AnsiblePlay", f"branch-{branch.site}-node")
+        assert of_gateway(data_path.dependencies)
+        assert not of_gateway(node.dependencies)
+        assert node.urn in data_path.dependencies
+
+
 def test_nothing_waits_for_a_branch(built: Built) -> None:
     sites = {branch.site for branch in built.region.branches}
-    ours = tuple(f"::{name}" for site in sites for name in (site, f"branch-{site}"))
+    ours = tuple(f"::{name}" for site in sites for name in (site, f"branch-{site}", f"branch-{site}-node"))
     for entry in built.applied.registrations:
         waits = [urn for urn in entry.dependencies if urn.endswith(ours)]
         assert not waits or entry.urn.endswith(ours), entry.urn

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.components.branch import branch_variables
+from infra.components.branch import branch_node_variables, branch_variables
 from infra.components.cluster import node_variables
 from infra.config.region import RegionConfig, load_region
 from infra.credentials import Credentials, ensure_credentials
@@ -49,11 +49,10 @@ def test_a_branch_is_told_everything_its_roles_require_and_no_secret(
 ) -> None:
     supplies = supplies_for(region, tmp_path)
     credentials: Credentials = ensure_credentials(region, supplies, NOW)
-    per_host = {"edge_node_disks": [], "kubernetes_node_address": "10.0.0.1"}
     for branch in region.branches:
+        node = branch_node_variables(region, branch, supplies)
+        _check(node, "kubernetes_node")
+        assert node["kubernetes_node_control_plane_endpoint"] == f"api.{branch.site}.{region.region.domain}"
         variables = branch_variables(region, branch, credentials, supplies, "groups: []")
-        _check(variables | per_host, "kubernetes_node", "edge_node")
+        _check(variables | {"edge_node_disks": []}, "edge_node")
         assert "PRIVATE KEY" not in str(variables)
-        assert (
-            variables["kubernetes_node_control_plane_endpoint"] == f"api.{branch.site}.{region.region.domain}"
-        )

@@ -149,7 +149,7 @@ def test_a_branch_that_fails_says_why_stops_nobody_and_is_tried_again(
     outputs = AnsiblePlayProvider().create(branch).outs
     assert outputs is not None
     assert (outputs["status"], outputs["drift"]) == (FAILED, [reason])
-    assert branch_status(outputs["status"], outputs["drift"]) == f"failed: {reason}"
+    assert branch_status((outputs["status"], outputs["drift"])) == f"failed: {reason}"
     assert failed_branches(
         {"branches": {"yanchang": f"failed: {reason}", "b": "pending: x", "c": "applied"}}
     ) == {"yanchang": reason}

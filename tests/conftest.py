@@ -1,7 +1,11 @@
 """What holds for every test."""
 
+from collections.abc import Callable, Iterator
+
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.figures import FIGURE, FIGURES
 
 # A slow moment of the machine is not a failing example: time is measured by the benchmarks.
 settings.register_profile("pacs", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -9,5 +13,33 @@ settings.load_profile("pacs")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is quick comes first, the region last: its `up` needs the machine for itself."""
+    """What is quick comes first, the region last: its `up` needs the machine for itself.
+
+    Workers of xdist take a file at a time (its real processes are started once), and the region as one.
+    """
     items.sort(key=lambda item: ("region" in item.keywords, "integration" in item.keywords))
+    for item in items:
+        group = "region" if "region" in item.keywords else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(autouse=True)
+def figures(record_property: Callable[[str, object], None]) -> Iterator[None]:
+    """What a test measured travels with its report, from whatever process it ran in."""
+    yield
+    for line in FIGURES:
+        record_property(FIGURE, line)
+    FIGURES.clear()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures above the closing line, whether the tests passed or not."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    lines = [
+        line for report in reports if getattr(report, "when", "") == "teardown"
+        for name, line in report.user_properties if name == FIGURE
+    ]  # fmt: skip
+    if lines:
+        terminalreporter.section("what was measured")
+    for line in lines:
+        terminalreporter.write_line(line)

@@ -114,6 +114,21 @@ def object_store_spec(region: RegionConfig) -> Object:
             "placement": {"topologySpreadConstraints": [_SPREAD_GATEWAYS]},
             "priorityClassName": "system-cluster-critical",
         },
+        # Rook's own pace leaves a gateway that is back without requests for most of a minute. Where it is the only
+        # one, the archive has no store meanwhile.
+        "healthCheck": {
+            "startupProbe": {
+                "probe": {"initialDelaySeconds": 1, "periodSeconds": 2, "failureThreshold": 165}
+            },
+            "readinessProbe": {
+                "probe": {
+                    "initialDelaySeconds": 1,
+                    "periodSeconds": 3,
+                    "successThreshold": 2,
+                    "failureThreshold": 5,
+                }
+            },
+        },
     }
 
 

@@ -49,10 +49,18 @@ def attached(home: Path, disks: tuple[Disk, ...]) -> dict[str, str]:
 
 def detach(home: Path) -> None:
     """Detach every loop device of the host; the files stay."""
-    for name, number in _numbers(home).items():
-        if _backing(number) == _image(home, name):
-            run("losetup", "--detach", f"/dev/loop{number}")
-            _control(_LOOP_CTL_REMOVE, number)
+    for number in _ours(home):
+        run("losetup", "--detach", f"/dev/loop{number}")
+        _control(_LOOP_CTL_REMOVE, number)
+
+
+def devices(home: Path) -> list[str]:
+    """The loop devices that hold the host's disks now; a number that was given back may be somebody else's."""
+    return [f"/dev/loop{number}" for number in _ours(home)]
+
+
+def _ours(home: Path) -> list[int]:
+    return [number for name, number in _numbers(home).items() if _backing(number) == _image(home, name)]
 
 
 def _image(home: Path, name: str) -> Path:

@@ -58,10 +58,14 @@ class NspawnHosts:
         return _facts(spec, home, disks.attached(home, spec.disks), running=running)
 
     def remove(self, spec: HostSpec, *, keep_data: bool = False) -> None:
-        """Power the host off and take away its namespace, loop devices and (unless kept) files."""
+        """End the host and take away its namespace, loop devices and files.
+
+        With `keep_data` its disks stay, and it is powered off in order; otherwise there is nothing to put in order.
+        """
         home = _home(spec)
-        _stop_keeper(home)
-        _reap_machine(spec.name)
+        if keep_data:
+            _stop_keeper(home)
+        _kill(spec, home)
         with _turn(spec):
             network.unwire(spec)
             disks.detach(home)
@@ -75,14 +79,9 @@ class NspawnHosts:
         Its root file system is a directory of this machine and loses nothing: what must survive lies on disks.
         """
         home = _home(spec)
-        devices = list(disks.attached(home, spec.disks).values())
-        for mount_point in power.mounts(spec.name, devices):
+        for mount_point in power.mounts(spec.name, disks.attached(home, spec.disks).values()):
             power.lose_unwritten(mount_point)
-        pid = keeper_pid(home)
-        if pid is not None:
-            os.killpg(pid, signal.SIGKILL)
-        _reap_machine(spec.name)
-        power.wait_until_released(devices)
+        _kill(spec, home)
 
 
 @contextlib.contextmanager
@@ -228,8 +227,15 @@ def _stop_keeper(home: Path) -> None:
     for _ in _until(STOP_SECONDS):
         if keeper_pid(home) is None:
             return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
+
+
+def _kill(spec: HostSpec, home: Path) -> None:
+    pid = keeper_pid(home)
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+    _reap_machine(spec.name)
+    power.wait_until_released(disks.devices(home))
 
 
 def _reap_machine(name: str) -> None:

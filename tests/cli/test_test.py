@@ -22,10 +22,11 @@ def test_the_default_run_leaves_out_what_needs_real_processes() -> None:
     assert command[command.index("-n") + 1] == "2"
 
 
-def test_all_deselects_nothing_and_runs_in_order() -> None:
+def test_all_deselects_nothing_and_keeps_what_belongs_together_in_one_process() -> None:
     command = verb.pytest(everything=True, failed=[])
     assert command[command.index("-m", 3) + 1] == ""
-    assert "-n" not in command
+    assert command[command.index("--dist") + 1] == "loadgroup"
+    assert "--no-loadscope-reorder" in command, "the region would not be last"
 
 
 def test_every_step_names_a_program_of_the_environment() -> None:

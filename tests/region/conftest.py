@@ -13,7 +13,6 @@ from cli.engine.workspace import Layout
 from cli.local_hosts import found
 from infra.hosts.base import HostFacts, HostSpec
 from infra.hosts.nspawn import NspawnHosts
-from tests.region.figures import noted
 from toolchain.install import installed
 from toolchain.paths import REPOSITORY, cache_directory, state_directory
 
@@ -40,14 +39,6 @@ def region() -> dict[str, Any]:
     cache = cache_directory()
     made = [path for folder in ("tools", "images", "rootfs") for path in (cache / folder).rglob("*")]
     return told | {"built": any(path.lstat().st_mtime > begun for path in made if path.exists())}
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The figures of the fault tests, above the closing line."""
-    if noted():
-        terminalreporter.section("what the faults took")
-        for line in noted():
-            terminalreporter.write_line(line)
 
 
 def host(name: str) -> tuple[HostSpec, HostFacts]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cli.engine.workspace import RUN, Layout
-from tests.region.figures import note
+from tests.figures import note
 from toolchain.paths import REPOSITORY
 
 _WAYS: dict[str, Callable[[int], None]] = {

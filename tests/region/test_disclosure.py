@@ -11,7 +11,7 @@ import pytest
 
 from infra.pki.private_files import clear_pem, ensure_secret, load_key, write_private
 from infra.pki.tokens import ensure_token_key
-from tests.region.disclosure import CommandLines, needles
+from tests.region.disclosure import CommandLines, files_with_any, needles
 
 PASSPHRASE = b"a passphrase for tests only"
 
@@ -57,3 +57,13 @@ def test_a_secret_on_a_command_line_is_seen_and_only_the_program_is_told(secrets
             assert leaking.poll() is None
         leaking.stdin.write(b"\n")
     assert lines.with_any(pieces) == [sys.executable]
+
+
+def test_files_that_hold_a_piece_are_named_and_no_others(secrets: Path, tmp_path: Path) -> None:
+    pieces = needles(secrets)
+    logs = tmp_path / "logs"
+    (logs / "old").mkdir(parents=True)
+    (logs / "up.log").write_text("nothing to see\n")
+    assert files_with_any(pieces, logs) == []
+    (logs / "old/up.log").write_bytes(b"\0binary " + PASSPHRASE + b" more")
+    assert files_with_any(pieces, logs) == [str(logs / "old/up.log")]

@@ -14,10 +14,10 @@ import pytest
 from cli.verify.target import Target, target_of
 from infra import naming
 from infra.config.region import load_region
+from tests.figures import Figures, note
 from tests.region.arrivals import conflicts, lost, readable
 from tests.region.branch import Branch
 from tests.region.control_build import without_fdatasync
-from tests.region.figures import Figures, note
 from tests.region.pods import Pod, pods, wait_until_back
 from tests.region.scanner import Scanner
 from tests.scale import SCALE

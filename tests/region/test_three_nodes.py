@@ -180,9 +180,7 @@ def test_three_nodes_are_ready_and_each_carries_etcd_and_work(cluster: Trio) -> 
     assert cluster.members("trio2") == list(NAMES)
 
 
-def test_a_second_run_changes_nothing_and_a_check_before_it_says_so(cluster: Trio) -> None:
-    checked = cluster.play(check=True)
-    assert (checked.changed, checked.failed) == ([], [])
+def test_a_second_run_changes_nothing(cluster: Trio) -> None:
     again = cluster.play()
     assert again.succeeded
     assert again.changed == []

@@ -102,6 +102,15 @@ def test_three_hosts_carry_a_monitor_each_and_any_of_them_may_fail() -> None:
     assert (settings["osd_pool_default_size"], settings["osd_pool_default_min_size"]) == ("3", "2")
 
 
+def test_a_gateway_that_is_back_gets_requests_within_ten_seconds(region: RegionConfig) -> None:
+    checks = object_store_spec(region)["healthCheck"]
+    startup, ready = checks["startupProbe"]["probe"], checks["readinessProbe"]["probe"]
+    waits = [probe["initialDelaySeconds"] + probe["periodSeconds"] for probe in (startup, ready)]
+    assert sum(waits) + ready["periodSeconds"] * (ready["successThreshold"] - 1) <= 10
+    # As long as Rook gives it to start: RGW itself gives up after five minutes.
+    assert startup["periodSeconds"] * startup["failureThreshold"] == 330
+
+
 def test_gateways_prefer_different_hosts() -> None:
     gateway = object_store_spec(load_region("yanan"))["gateway"]
     assert gateway["instances"] == 3

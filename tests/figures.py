@@ -1,10 +1,13 @@
-"""What the fault tests measured: printed at the end of the run, whether they passed or not."""
+"""What tests measured: printed at the end of the run, whether they passed or not (`tests/conftest.py`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-_LINES: list[str] = []
+FIGURE = "figure"
+"""The property of a test's report that holds one."""
+FIGURES: list[str] = []
+"""Of the test that runs."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,4 @@ class Figures:
 
 def note(line: object) -> None:
     """Keep a line for the end of the run."""
-    _LINES.append(str(line))
-
-
-def noted() -> list[str]:
-    """All lines, in the order in which they came."""
-    return list(_LINES)
+    FIGURES.append(str(line))

@@ -69,8 +69,12 @@ def test_a_process_that_only_has_the_same_number_does_not_hold_a_lock(layout: La
 
 def pulumi(*, dead: bool) -> subprocess.Popen[bytes]:
     """A process that is called pulumi; a dead one whose parent has not taken note of its end."""
-    code = "import sys; sys.stdin.read()"
-    started = subprocess.Popen(["pulumi", "-c", code], executable=sys.executable, stdin=subprocess.PIPE)
+    code = "import sys; print(flush=True); sys.stdin.read()"
+    started = subprocess.Popen(
+        ["pulumi", "-c", code], executable=sys.executable, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert started.stdout is not None
+    started.stdout.readline()  # while it is put in place the kernel shows no command line of it
     if dead:
         started.send_signal(signal.SIGKILL)
         os.waitid(os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)

@@ -101,8 +101,8 @@ def steps() -> list[Step]:
 def pytest(*, everything: bool, failed: Sequence[str]) -> list[str]:
     """The test runner's command line; `failed` checks are told in its header, above its closing line."""
     command = [sys.executable, "-m", "pytest", "-o", f"cache_dir={cache_directory() / 'pytest'}"]
-    # With real processes a worker takes whole files; the region is one of their groups, and comes last.
-    with_processes = ["-m", "", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+    # With real processes a worker takes whole files; the region is as one file, and comes last (tests/conftest.py).
+    with_processes = ["-m", "", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
     command += with_processes if everything else ["-n", "2", "--dist", "worksteal"]
     if failed:
         console.err.print(f"[red]failed before the tests:[/red] {', '.join(failed)}")

@@ -1,9 +1,11 @@
 """What holds for every test."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 from tests.figures import FIGURE, FIGURES
 
@@ -13,14 +15,20 @@ settings.load_profile("pacs")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is quick comes first, the region last: its `up` needs the machine for itself.
-
-    Workers of xdist take a file at a time (its real processes are started once), and the region as one.
-    """
+    """What is quick comes first, the region last: its `up` needs the machine for itself."""
     items.sort(key=lambda item: ("region" in item.keywords, "integration" in item.keywords))
-    for item in items:
-        group = "region" if "region" in item.keywords else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+
+
+class OneRegion(LoadFileScheduling):
+    """A worker takes whole files, whose real processes are started once, and of the region all: there is but one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "region" if nodeid.startswith("tests/region/") else str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneRegion | None:
+    """Hook of xdist: how `--dist loadfile` hands out tests."""
+    return OneRegion(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@ def test_the_default_run_leaves_out_what_needs_real_processes() -> None:
 def test_all_deselects_nothing_and_keeps_what_belongs_together_in_one_process() -> None:
     command = verb.pytest(everything=True, failed=[])
     assert command[command.index("-m", 3) + 1] == ""
-    assert command[command.index("--dist") + 1] == "loadgroup"
+    assert command[command.index("--dist") + 1] == "loadfile"
     assert "--no-loadscope-reorder" in command, "the region would not be last"
 
 

@@ -98,11 +98,13 @@ def configure(service: str, level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # These speak of data set contents at lower levels, and pydicom's warnings quote values.
+    # These speak of data set contents at lower levels, pydicom's warnings quote values, and of a request of httpx
+    # nothing but the template would be left.
     for name, floor in (
         ("pydicom", logging.ERROR),
         ("pynetdicom", logging.WARNING),
         ("botocore", logging.WARNING),
+        ("httpx", logging.WARNING),
     ):
         logging.getLogger(name).setLevel(floor)
     # Warnings are for the tests; in a service they would be lines of free text that may quote a data set.

@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.status import Status
 
 from cli.errors import Explanation
-from toolchain.paths import state_directory
+from toolchain.paths import cache_directory, state_directory
 
 out = Console(highlight=False, soft_wrap=False)
 err = Console(stderr=True, highlight=False)
@@ -108,10 +108,9 @@ def show_error(explanation: Explanation, log_file: Path | None) -> None:
 
 def start_log(stack: str, verb: str) -> Path | None:
     """Begin the log of this run and return its file: in the stack's state where that is there or `up` will make
-    it, else in the user's own place: a verb that only looks makes no state. None where neither can be written."""
-    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    state = state_directory(stack)
-    for directory in (*([state / "logs"] if verb == "up" or state.is_dir() else []), home / "pacs" / stack):
+    it, else in the cache: a verb that only looks makes no state. None where neither can be written."""
+    state, cache = state_directory(stack), cache_directory()
+    for directory in (*([state / "logs"] if verb == "up" or state.is_dir() else []), cache / "logs" / stack):
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = directory / f"{verb}.log"

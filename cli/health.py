@@ -10,6 +10,7 @@ import ssl
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cli.engine.workspace import Layout
@@ -37,7 +38,7 @@ class Health:
 def examine(region: RegionConfig, layout: Layout) -> list[Health]:
     """Hosts, cluster, storage, database, services, gateway, branches; each asked by itself."""
     cluster = _cluster(layout)
-    return [*_hosts(region), *cluster, _gateway(region), *_branches(region)]
+    return [*_hosts(region), *cluster, _gateway(region, layout.secrets / "pki/root.crt"), *_branches(region)]
 
 
 def worst(parts: Iterable[Health]) -> State:
@@ -120,12 +121,12 @@ def _deployments(layout: Layout) -> list[Health]:
     return found
 
 
-def _gateway(region: RegionConfig) -> Health:
-    """A TLS handshake from this machine with a node's port; whom to trust is `verify`'s business."""
+def _gateway(region: RegionConfig, root: Path) -> Health:
+    """A TLS handshake from this machine with a node's port: who answers must be the region's gateway."""
     address, port = region.datacenter.nodes[0].address, region.gateway.node_port
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    if not root.is_file():
+        return Health("gateway", "down", f"{root} is not there yet")
+    context = ssl.create_default_context(cafile=root)
     try:
         with (
             socket.create_connection((address, port), _SECONDS) as connection,

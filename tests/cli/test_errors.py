@@ -35,7 +35,6 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """State, cache and logs of the test's own."""
     monkeypatch.setenv("PACS_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("PACS_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
 
 
 @pytest.fixture

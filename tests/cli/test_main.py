@@ -22,7 +22,6 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """State, cache and logs of the test's own."""
     monkeypatch.setenv("PACS_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("PACS_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
     return tmp_path
 
 
@@ -96,7 +95,7 @@ def test_a_foreseen_error_says_what_why_what_to_do_and_where_the_log_is(
     verb_that_raises(monkeypatch, StepError("the step [failed]", "the disk is full", "free some"))
     main.main(["status"])
     told = capsys.readouterr().err
-    log = places / "home" / "pacs" / "local" / "status.log"
+    log = places / "cache" / "logs" / "local" / "status.log"
     for part in ("the step [failed]", "the disk is full", "free some", str(log)):
         assert part in told
     assert "Traceback" in log.read_text(encoding="utf-8")

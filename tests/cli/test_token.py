@@ -24,7 +24,7 @@ PASSPHRASE = b"sixteen characters and more"
 def verifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TokenVerifier:
     """A stack that was up, and the archive's judge of its tokens."""
     monkeypatch.setenv("PACS_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PACS_CACHE_DIR", str(tmp_path / "cache"))
     layout = Layout("local")
     write_private(layout.passphrase, PASSPHRASE)
     jwks = tmp_path / "tokens.jwks"

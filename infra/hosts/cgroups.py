@@ -24,6 +24,16 @@ def enter(host: str) -> None:
         (group / "cgroup.procs").write_text(str(os.getpid()))
 
 
+def processes(host: str) -> set[int]:
+    """The processes of the host, those of its containers too; one that is ending counts until it has ended."""
+    found: set[int] = set()
+    for hierarchy in _hierarchies():
+        for listed in (hierarchy / _name(host)).rglob("cgroup.procs"):
+            with contextlib.suppress(OSError):  # the group has gone meanwhile
+                found.update(map(int, listed.read_text().split()))
+    return found - {0}  # stands for one that this namespace cannot see, and to kill it would end ourselves
+
+
 def clear(host: str) -> None:
     """Remove what an earlier life of the host left below its cgroups; a real machine's end with its kernel.
 

@@ -239,15 +239,18 @@ def _kill(spec: HostSpec, home: Path) -> None:
 
 
 def _reap_machine(name: str) -> None:
-    """Wait until no process is left in the host's network namespace; kill what stays."""
+    """Wait until no process of the host is left; kill what stays.
+
+    Containers in it have network namespaces of their own, and are known by their cgroups.
+    """
     for _ in _until(STOP_SECONDS):
-        pids = network.processes(name)
+        pids = {*network.processes(name), *cgroups.processes(name)}
         if not pids:
             return
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    raise HostError(f"processes of host {name} do not end: {network.processes(name)}; end them and try again")
+    raise HostError(f"processes of host {name} do not end: {sorted(pids)}; end them and try again")
 
 
 def _wait_for_ssh(spec: HostSpec, home: Path) -> None:

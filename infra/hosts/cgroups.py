@@ -28,9 +28,9 @@ def processes(host: str) -> set[int]:
     """The processes of the host, those of its containers too; one that is ending counts until it has ended."""
     found: set[int] = set()
     for hierarchy in _hierarchies():
-        for listed in (hierarchy / _name(host)).rglob("cgroup.procs"):
+        for group, _, _ in os.walk(hierarchy / _name(host)):
             with contextlib.suppress(OSError):  # the group has gone meanwhile
-                found.update(map(int, listed.read_text().split()))
+                found.update(map(int, Path(group, "cgroup.procs").read_text().split()))
     return found - {0}  # stands for one that this namespace cannot see, and to kill it would end ourselves
 
 

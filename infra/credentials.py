@@ -68,12 +68,12 @@ def ensure_credentials(region: RegionConfig, supplies: Supplies, now: datetime) 
         root_fingerprint=authorities.root_fingerprint,
         revocation_list=_revocation_list(authorities, region.gateway.revoked_certificates, directory, now),
         gateway=server(region.gateway_name),
-        archive=server(naming.service_host(naming.ARCHIVE, naming.PACS)),
+        archive=server(naming.archive_host()),
         object_store=server(store, f"{store}.cluster.local"),
         database=server(database, *_database_names()),
         monitoring=server(
-            naming.service_host(naming.PROMETHEUS, naming.MONITORING),
-            naming.service_host(naming.ALERTMANAGER, naming.MONITORING),
+            naming.prometheus_host(),
+            naming.alertmanager_host(),
         ),
         receipts=_identity(certificates.ensure_receipt_key(authorities, directory, passphrase, now)),
         enrolment=ServerIdentity(

@@ -42,6 +42,21 @@ def service_host(service: str, namespace: str) -> str:
     return f"{service}.{namespace}.svc"
 
 
+def archive_host() -> str:
+    """The archive's service, for both of its HTTP listeners."""
+    return service_host(ARCHIVE, PACS)
+
+
+def prometheus_host() -> str:
+    """The centre's Prometheus."""
+    return service_host(PROMETHEUS, MONITORING)
+
+
+def alertmanager_host() -> str:
+    """The centre's Alertmanager."""
+    return service_host(ALERTMANAGER, MONITORING)
+
+
 def object_store_host() -> str:
     """Rook names the RGW's service after the store."""
     return service_host(f"rook-ceph-rgw-{OBJECT_STORE}", CEPH)

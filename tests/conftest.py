@@ -1,6 +1,5 @@
 """What holds for every test."""
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -31,12 +30,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneRegion | 
     return OneRegion(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
-@pytest.fixture(autouse=True)
-def figures(record_property: Callable[[str, object], None]) -> Iterator[None]:
+def pytest_runtest_teardown(item: pytest.Item) -> None:
     """What a test measured travels with its report, from whatever process it ran in."""
-    yield
-    for line in FIGURES:
-        record_property(FIGURE, line)
+    item.user_properties += [(FIGURE, line) for line in FIGURES]
     FIGURES.clear()
 
 

@@ -76,12 +76,12 @@ def gateway_settings(region: RegionConfig) -> GatewaySettings:
     refused = [region.branch(site) for site in region.gateway.refused_sites]
     return GatewaySettings(
         domain=region.region.domain,
-        archive=f"{naming.service_host(naming.ARCHIVE, naming.PACS)}:8080",
-        ingest=f"{naming.service_host(naming.ARCHIVE, naming.PACS)}:8090",
-        archive_name=naming.service_host(naming.ARCHIVE, naming.PACS),
-        prometheus_name=naming.service_host(naming.PROMETHEUS, naming.MONITORING),
+        archive=f"{naming.archive_host()}:8080",
+        ingest=f"{naming.archive_host()}:8090",
+        archive_name=naming.archive_host(),
+        prometheus_name=naming.prometheus_host(),
         ca=f"{naming.service_host(naming.CA, naming.PACS)}:9000",
-        prometheus=f"{naming.service_host(naming.PROMETHEUS, naming.MONITORING)}:9090",
+        prometheus=f"{naming.prometheus_host()}:9090",
         refused_sites=tuple(
             RefusedSite(institution=branch.institution, site=branch.site) for branch in refused
         ),

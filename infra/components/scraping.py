@@ -11,16 +11,13 @@ from infra.config.region import RegionConfig
 
 PROMETHEUS_PORT, ALERTMANAGER_PORT = 9090, 9093
 
-_ARCHIVE_HOST = naming.service_host(naming.ARCHIVE, naming.PACS)
-_PROMETHEUS_HOST = naming.service_host(naming.PROMETHEUS, naming.MONITORING)
-_ALERTMANAGER_HOST = naming.service_host(naming.ALERTMANAGER, naming.MONITORING)
-
 # A branch keeps for remote write what its write-ahead log holds: some two hours, at most three.
 _LATE = "3h"
 
 
 def prometheus_configuration(region: RegionConfig) -> Object:
     """prometheus.yaml: who is scraped, which rules hold, where alerts go."""
+    alertmanager = f"{naming.alertmanager_host()}:{ALERTMANAGER_PORT}"
     return {
         "global": {
             "scrape_interval": "15s",
@@ -33,19 +30,19 @@ def prometheus_configuration(region: RegionConfig) -> Object:
         "alerting": {
             "alertmanagers": [
                 {
-                    **_https(_ALERTMANAGER_HOST),
-                    "static_configs": [{"targets": [f"{_ALERTMANAGER_HOST}:{ALERTMANAGER_PORT}"]}],
+                    **_https(naming.alertmanager_host()),
+                    "static_configs": [{"targets": [alertmanager]}],
                 }
             ]
         },
         "scrape_configs": [
-            _discovered("archive", "archive-pods", naming.PACS, 8090, **_https(_ARCHIVE_HOST)),
+            _discovered("archive", "archive-pods", naming.PACS, 8090, **_https(naming.archive_host())),
             _discovered("gateway", "gateway-pods", naming.PACS, 9145, **_https(region.gateway_name)),
             _discovered("database", "database-pods", naming.PACS, 9187, **_https(naming.database_host())),
             _fixed("ceph", f"{naming.service_host('rook-ceph-mgr', naming.CEPH)}:9283", honor_labels=True),
             _hosts(region),
-            _fixed("prometheus", f"localhost:{PROMETHEUS_PORT}", **_https(_PROMETHEUS_HOST)),
-            _fixed("alertmanager", f"{_ALERTMANAGER_HOST}:{ALERTMANAGER_PORT}", **_https(_ALERTMANAGER_HOST)),
+            _fixed("prometheus", f"localhost:{PROMETHEUS_PORT}", **_https(naming.prometheus_host())),
+            _fixed("alertmanager", alertmanager, **_https(naming.alertmanager_host())),
         ],
     }
 

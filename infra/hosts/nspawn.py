@@ -79,7 +79,7 @@ class NspawnHosts:
         Its root file system is a directory of this machine and loses nothing: what must survive lies on disks.
         """
         home = _home(spec)
-        for mount_point in power.mounts(spec.name, disks.attached(home, spec.disks).values()):
+        for mount_point in power.mounts(spec.name, disks.devices(home)):
             power.lose_unwritten(mount_point)
         _kill(spec, home)
 

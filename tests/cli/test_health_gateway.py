@@ -12,27 +12,24 @@ from pathlib import Path
 
 from cli.health import _gateway
 from infra.config.region import RegionConfig, load_region
-from infra.pki.certificates import ensure_server_certificate
 from infra.pki.region_ca import RegionNames, ensure_region_ca
 from services.common.tls import server_context
+from tests.services.common.test_tls import PASSPHRASE, issue
 
-PASSPHRASE = b"a passphrase for tests only"
 NAME = load_region("local").gateway_name
 
 
 def root(directory: Path) -> Path:
     """The root certificate of a region whose keys lie in `directory`."""
-    made = directory / "root.pem"
-    authorities = ensure_region_ca(directory, PASSPHRASE, RegionNames("local", "pacs.local.test"), _now())
-    made.write_bytes(authorities.root.pem)
+    made, names = directory / "root.pem", RegionNames("local", "pacs.local.test")
+    made.write_bytes(ensure_region_ca(directory, PASSPHRASE, names, datetime.now(UTC)).root.pem)
     return made
 
 
 @contextmanager
 def answering(directory: Path, name: str = NAME) -> Iterator[RegionConfig]:
     """The local region, with a TLS listener as its gateway that shows a certificate for `name`."""
-    authorities = ensure_region_ca(directory, PASSPHRASE, RegionNames("local", "pacs.local.test"), _now())
-    pair = ensure_server_certificate(authorities, directory, PASSPHRASE, [name], _now())
+    pair = issue(directory, name)
     (directory / "tls.crt").write_bytes(pair.chain_pem)
     (directory / "tls.key").write_bytes(pair.key_pem)
     context = server_context(directory / "tls.crt", directory / "tls.key")
@@ -59,10 +56,6 @@ def _region(port: int) -> RegionConfig:
             "gateway": local.gateway.model_copy(update={"node_port": port}),
         }
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def test_the_regions_own_gateway_is_healthy(tmp_path: Path) -> None:

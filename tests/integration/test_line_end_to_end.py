@@ -114,9 +114,8 @@ def test_both_ends_are_killed_and_every_instance_is_there_once_with_its_receipt(
     door: Door, archive: ArchiveProcess, database: str
 ) -> None:
     chance = random.Random(20250302)
-    office = IngestCentre(
-        ReceiptOffice(door.secrets), door.server()
-    )  # here only for the root that proves receipts
+    # Here only for the root that proves receipts.
+    office = IngestCentre(ReceiptOffice(door.secrets), door.server())
     branch = Branch(door, office, door.enrol("yanan", "both").directory.parent)
     for victim in ("edge", "archive") * max(1, KILLS // 8):
         branch.offer(4, size=chance.choice([64, 2_000_000]))

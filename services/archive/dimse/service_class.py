@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -19,4 +19,4 @@ class ServiceClass:
 
     abstract_syntaxes: Sequence[str]
     handlers: Mapping[evt.InterventionEvent, Callable[[evt.Event], Any]]
-    transfer_syntaxes: Sequence[str] = field(default=TRANSFER_SYNTAXES)
+    transfer_syntaxes: Sequence[str] = TRANSFER_SYNTAXES

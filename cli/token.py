@@ -27,6 +27,7 @@ _MAY = {
     Scope.OPS: "see the status page and metrics",
     Scope.READ: "search and read studies",
     Scope.STORE: "store studies",
+    Scope.DELETE: "delete studies",
 }
 
 Scopes = Annotated[

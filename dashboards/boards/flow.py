@@ -25,6 +25,7 @@ def flow(config: Config) -> Board:
                     storing.committed(config),
                     storing.failed_steps(config),
                     storing.unreadable(config),
+                    storing.buried(config),
                     reading.connections(config),
                 ),
             ),

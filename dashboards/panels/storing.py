@@ -90,6 +90,19 @@ def conflicts(config: Config) -> Panel:
     )
 
 
+def buried(config: Config) -> Panel:
+    return Panel(
+        "buried",
+        Text("Deleted and rejected in a day", "每日删除与拒绝影像"),
+        Text(
+            "What people decided: a sudden rise is a mistake or a misuse. By code of the rejection (DICOM CID 7011).",
+            "由人员决定；突增意味着误操作或滥用。按拒绝代码（DICOM CID 7011）统计。",
+        ),
+        Unit.COUNT,
+        (Query(storing.buried(config, "1d"), "{{site}} {{code}}"),),
+    )
+
+
 def c_store(config: Config) -> Panel:
     return Panel(
         "c-store",

@@ -67,6 +67,12 @@ def committed(config: Config) -> str:
     return _rate("pacs_archive_committed_instances_total", "result", config)
 
 
+def buried(config: Config, window: str) -> str:
+    """Versions of instances that tombstones took out of the index in `window`, by site and code."""
+    selector = f'{{site=~"{config.sites}"}}'
+    return events(f"pacs_archive_buried_instances_total{selector}", "site, code", window)
+
+
 def conflicts(config: Config, window: str) -> str:
     """Further versions of a known SOP Instance UID, kept and flagged, by site."""
     selector = f'{{site=~"{config.sites}",result="conflict"}}'

@@ -31,6 +31,7 @@ class Scope(StrEnum):
 
     READ = "dicomweb:read"
     STORE = "dicomweb:store"
+    DELETE = "dicomweb:delete"
     OPS = "ops"
 
 

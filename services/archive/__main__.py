@@ -26,6 +26,7 @@ from services.archive.index.rebuild import Rebuilt, enter_missing
 from services.archive.migrate import migrate
 from services.archive.parts import parts_of, sink_of
 from services.archive.settings import ArchiveSettings
+from services.archive.tombstones.burial import Burial
 from services.common import logs
 from services.common.errors import Unavailable
 from services.common.listening import listen
@@ -133,8 +134,13 @@ def _announce(archive: Archive, public: socket.socket, internal: socket.socket) 
 def _rebuild(settings: ArchiveSettings) -> dict[str, int]:
     migrate(settings.dsn)
     parts = parts_of(settings)
+    # First what hides, so that nothing hidden is seen for a moment.
+    tombstones, unreadable = Burial(parts.store, parts.index, parts.metrics).enter_missing()
     result: Rebuilt = enter_missing(parts.store, parts.index, sink_of(settings, parts))
-    return {"packs": result.packs, "entered": result.entered, "damaged": result.damaged}
+    return {
+        "packs": result.packs, "entered": result.entered, "damaged": result.damaged + unreadable,
+        "tombstones": tombstones,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -25,8 +25,9 @@ from services.packs.footer import PackError, check_label
 
 READ = "dicomweb:read"
 STORE = "dicomweb:store"
+DELETE = "dicomweb:delete"
 OPS = "ops"
-SCOPES = frozenset({READ, STORE, OPS})
+SCOPES = frozenset({READ, STORE, DELETE, OPS})
 LONGEST_SECONDS = 12 * 3600
 CLOCK_LEEWAY_SECONDS = 60
 MAX_TOKEN_CHARACTERS = 8192

@@ -31,6 +31,9 @@ from services.archive.ingest.service import IngestService
 from services.archive.migrate import migrate_patiently
 from services.archive.parts import Parts, outbox_of, parts_of, sink_of
 from services.archive.settings import ArchiveSettings, StoreKind
+from services.archive.tombstones.burial import Burial
+from services.archive.tombstones.deletion import Deletion
+from services.archive.tombstones.routes import DeletionRoutes
 from services.archive.unsealed import Unsealed
 from services.common.errors import PacsError
 from services.common.health import Probe, ended, health_routes
@@ -55,6 +58,7 @@ class Archive:
         self._current = threading.Event()
         spool = settings.spool_directory
         self.sink = sink_of(settings, parts)
+        self.burial = Burial(parts.store, parts.index, parts.metrics)
         self.log = SegmentLog(
             spool / "segments" / "0",
             headroom_bytes=settings.spool_reserve_bytes,
@@ -145,7 +149,10 @@ class Archive:
         )
         self.retrieval = Retrieval(parts.store, parts.index)
         web = DicomWeb(parts.index, self.retrieval, storing)
-        routes: list[BaseRoute] = [*self._health(), check_route(), *web.routes()]
+        deletion = Deletion(parts.index, self.burial, parts.clock, region=settings.region, site=settings.site)
+        routes: list[BaseRoute] = [
+            *self._health(), check_route(), *web.routes(), *DeletionRoutes(deletion).routes(),
+        ]  # fmt: skip
         door = Middleware(TokenDoor, verifier=self.verifier, open_paths=OPEN_PATHS)
         return self._application(routes, [door])
 
@@ -214,6 +221,7 @@ class Archive:
         self._current.set()
         while not self._stop.is_set():
             try:
+                self.burial.enter_missing()
                 enter_missing(self.parts.store, self.parts.index, self.sink, self._stop)
             except Exception:  # whatever it was: packs without rows are looked for until they were
                 _log.warning("packs without rows cannot be looked for yet", exc_info=True)

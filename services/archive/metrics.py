@@ -43,6 +43,11 @@ class ArchiveMetrics:
             "Instances of committed packs: added, duplicate, conflict, tombstoned.",
             "result",
         )
+        self.buried = counter(
+            "buried_instances_total",
+            "Versions of instances that a tombstone took out of the index, by code of the rejection or `deletion`.",
+            "code",
+        )
         self.unreadable_headers = counter(
             "unreadable_headers_total", "Instances indexed by their footer alone."
         )

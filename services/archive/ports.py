@@ -13,6 +13,7 @@ Errors of the object store:
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         ReceiptRecord,
         StoredInstance,
     )
+    from services.archive.tombstones.document import Target, Tombstone
     from services.packs.pack import Footer
 
 
@@ -138,6 +140,18 @@ class Index(Protocol):
 
     def conflicts(self, institutions: frozenset[str] | None, study_uid: str) -> list[Conflict]:
         """The further versions kept of instances of this study, oldest first."""
+
+    def bury(self, tombstone: Tombstone) -> int:
+        """Enter a tombstone and take what it hides out of the index, in one transaction; how many versions went.
+
+        Idempotent. What is hidden is not entered again by `commit` either.
+        """
+
+    def unknown_tombstones(self, document_ids: Collection[str]) -> set[str]:
+        """Those of `document_ids` that were never entered."""
+
+    def newest_received(self, institution: str, target: Target) -> datetime | None:
+        """When the newest version of what `target` names was received; None where there is nothing of it."""
 
     def ping(self) -> None:
         """Return if the index can be asked now."""

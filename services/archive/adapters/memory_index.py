@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from threading import Lock
 from typing import Any
 
+from services.archive.index.living import described_series, described_study, living_content
 from services.archive.index.query import (
     Between,
     Condition,
@@ -29,6 +31,7 @@ from services.archive.index.records import (
     StoredInstance,
     StudyRecord,
 )
+from services.archive.tombstones.document import Grave, Target, Tombstone, graves_of
 
 
 @dataclass(slots=True)
@@ -54,7 +57,7 @@ class MemoryIndex:
         self._rows: dict[tuple[str, str], _Row] = {}
         self._conflicts: dict[tuple[str, str, str], _Row] = {}
         self._receipts: dict[tuple[str, int], dict[tuple[str, str], str]] = {}
-        self.tombstones: set[tuple[str, str, str]] = set()
+        self._graves: dict[str, tuple[str, list[Grave]]] = {}
 
     def commit(self, content: PackContent, receipts: Sequence[ReceiptRecord]) -> Outcome:
         pack = content.pack
@@ -65,7 +68,14 @@ class MemoryIndex:
             if pack.pack_id in self._packs:
                 return Outcome(0, len(content.instances), 0, 0)
             self._packs[pack.pack_id] = pack
-            counts = {"added": 0, "duplicates": 0, "conflicts": 0, "tombstoned": 0}
+            whole = len(content.instances)
+            content = living_content(content, self._graves_of(pack.institution))
+            counts = {
+                "added": 0,
+                "duplicates": 0,
+                "conflicts": 0,
+                "tombstoned": whole - len(content.instances),
+            }
             for instance in content.instances:
                 counts[self._enter(content, instance)] += 1
             return Outcome(**counts)
@@ -73,8 +83,6 @@ class MemoryIndex:
     def _enter(self, content: PackContent, instance: InstanceRecord) -> str:
         institution = content.pack.institution
         identity = (institution, instance.sop_instance_uid)
-        if (*identity, instance.digest) in self.tombstones:
-            return "tombstoned"
         first = self._rows.get(identity)
         if first is not None:
             if first.instance.digest == instance.digest or (*identity, instance.digest) in self._conflicts:
@@ -184,8 +192,67 @@ class MemoryIndex:
             ]
         return sorted(found, key=lambda conflict: (conflict.received_at, conflict.instance.digest))
 
+    def bury(self, tombstone: Tombstone) -> int:
+        with self._lock:
+            self._graves[tombstone.document_id] = (tombstone.institution, graves_of(tombstone))
+            dead = self._graves_of(tombstone.institution)
+            rows = {key for key, row in self._rows.items() if _is_hidden(key[0], row, tombstone, dead)}
+            others = {key for key, row in self._conflicts.items() if _is_hidden(key[0], row, tombstone, dead)}
+            for key in rows:
+                del self._rows[key]
+            for other in others:
+                del self._conflicts[other]
+            for owner, uid in list(self._studies):
+                if owner == tombstone.institution and uid in tombstone.study_uids and (rows or others):
+                    self._describe(owner, uid)
+            return len(rows) + len(others)
+
+    def _describe(self, institution: str, study_uid: str) -> None:
+        """Bring a study and its series in line with the instances that are left."""
+        left = [(key, row) for key, row in self._conflicts.items() if row.pack.study_uid == study_uid]
+        for key, _ in sorted(left, key=lambda item: _age(item[1])):
+            if key[0] == institution and key[:2] not in self._rows:
+                self._rows[key[:2]] = self._conflicts.pop(key)
+        rows = sorted(self._of_study(institution, study_uid), key=_age)
+        if not rows:
+            del self._studies[institution, study_uid]
+            return
+        study = _Study(institution, described_study(rows[0].instance.dicom_json, study_uid))
+        for row in rows:
+            uid = row.instance.series_uid
+            if uid not in study.series:
+                study.series[uid] = described_series(row.instance.dicom_json, uid)
+        self._studies[institution, study_uid] = study
+
+    def unknown_tombstones(self, document_ids: Collection[str]) -> set[str]:
+        return set(document_ids) - self._graves.keys()
+
+    def newest_received(self, institution: str, target: Target) -> datetime | None:
+        grave = Grave(target, None)
+        with self._lock:
+            found = [*self._rows.items(), *self._conflicts.items()]
+        return max(
+            (row.instance.received_at for key, row in found if key[0] == institution and _covers(grave, row)),
+            default=None,
+        )
+
+    def _graves_of(self, institution: str) -> list[Grave]:
+        return [one for owner, graves in self._graves.values() if owner == institution for one in graves]
+
     def ping(self) -> None:
         return
+
+
+def _covers(grave: Grave, row: _Row) -> bool:
+    return grave.covers(row.pack.study_uid, row.instance)
+
+
+def _is_hidden(owner: str, row: _Row, tombstone: Tombstone, graves: Collection[Grave]) -> bool:
+    return owner == tombstone.institution and any(_covers(grave, row) for grave in graves)
+
+
+def _age(row: _Row) -> tuple[datetime, str, int]:
+    return (row.pack.sealed_at, row.pack.object_key, row.instance.offset)
 
 
 def _visible(institutions: frozenset[str] | None, institution: str) -> bool:

@@ -1,7 +1,7 @@
 """How a pack enters the index in PostgreSQL: one transaction's statements, in an order that cannot deadlock.
 
-The study's row is locked first, so that packs of one study commit one after the other and those of different
-studies do not wait for each other; rows are written in the order of their UIDs.
+The study is locked first, whether or not it has a row yet, so that its packs, tombstones and compaction take turns
+and different studies do not wait for each other; rows are written in the order of their UIDs.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,9 @@ from typing import Any
 import psycopg
 from psycopg.rows import TupleRow
 
+from services.archive.adapters.postgres_tombstones import graves
+from services.archive.adapters.study_lock import lock_studies
+from services.archive.index.living import living_content
 from services.archive.index.records import InstanceRecord, Outcome, PackContent, ReceiptRecord, StudyRecord
 
 Cursor = psycopg.Cursor[TupleRow]
@@ -59,6 +62,7 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 def enter(cursor: Cursor, content: PackContent, receipts: Sequence[ReceiptRecord]) -> Outcome:
     """The rows and receipts of a pack, within the caller's transaction; a known pack only gains receipts."""
     pack = content.pack
+    lock_studies(cursor, pack.institution, [pack.study_uid])
     cursor.execute(
         _PACK,
         (pack.pack_id, pack.region, pack.institution, pack.site, pack.study_uid, pack.object_key, pack.length,
@@ -76,14 +80,11 @@ def enter(cursor: Cursor, content: PackContent, receipts: Sequence[ReceiptRecord
 
 def _enter_content(cursor: Cursor, content: PackContent) -> Outcome:
     """Rows of a pack that was not known; within the transaction that made its pack row."""
-    pack = content.pack
-    cursor.execute(
-        "SELECT sop_instance_uid, digest FROM tombstone WHERE institution = %s AND sop_instance_uid = ANY(%s)",
-        (pack.institution, [one.sop_instance_uid for one in content.instances]),
-    )
-    dead = {(row[0], row[1]) for row in cursor}
-    living = [one for one in content.instances if (one.sop_instance_uid, one.digest) not in dead]
-    tombstoned = len(content.instances) - len(living)
+    pack, count = content.pack, len(content.instances)
+    uids = [one.sop_instance_uid for one in content.instances]
+    content = living_content(content, graves(cursor, pack.institution, pack.study_uid, uids))
+    living = content.instances
+    tombstoned = count - len(living)
     if not living:
         return Outcome(0, 0, 0, tombstoned)
 

@@ -5,11 +5,13 @@ One transaction per pack: its statements are in `postgres_entry`, those of searc
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import psycopg
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
+from services.archive.adapters import postgres_tombstones
 from services.archive.adapters.postgres_entry import Cursor, enter
 from services.archive.adapters.postgres_queries import compile_query, match_of
 from services.archive.errors import IndexUnavailable
@@ -22,6 +24,7 @@ from services.archive.index.records import (
     ReceiptRecord,
     StoredInstance,
 )
+from services.archive.tombstones.document import Target, Tombstone
 
 HEADERS_AT_ONCE = 500
 
@@ -144,6 +147,18 @@ class PostgresIndex:
                 _CONFLICTS.encode(), {"institutions": _visible(institutions), "study": study_uid}, binary=True
             )
             return [Conflict(_stored(row[:-2]), row[-2], row[-1]) for row in cursor]
+
+    def bury(self, tombstone: Tombstone) -> int:
+        with self._transaction() as cursor:
+            return postgres_tombstones.bury(cursor, tombstone)
+
+    def unknown_tombstones(self, document_ids: Collection[str]) -> set[str]:
+        with self._transaction() as cursor:
+            return postgres_tombstones.unknown(cursor, document_ids)
+
+    def newest_received(self, institution: str, target: Target) -> datetime | None:
+        with self._transaction() as cursor:
+            return postgres_tombstones.newest_received(cursor, institution, target)
 
     @contextmanager
     def _transaction(self) -> Iterator[Cursor]:

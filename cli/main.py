@@ -33,6 +33,7 @@ VERBS = {
     "plan": Verb("cli.plan", "plan"),
     "status": Verb("cli.status", "status"),
     "token": Verb("cli.token", "token"),
+    "keys": Verb("cli.keys", "keys"),
     "verify": Verb("cli.verify", "verify"),
     "load": Verb("cli.load", "load"),
     "test": Verb("cli.test", "test"),

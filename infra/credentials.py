@@ -18,7 +18,9 @@ from infra.pki import certificates, enrolment, tokens
 from infra.pki.certificates import KeyPair
 from infra.pki.private_files import read_passphrase, write_private
 from infra.pki.region_ca import RegionAuthorities, RegionNames, ensure_region_ca, revocation_list
+from infra.pki.wrapping_keys import ensure_wrapping_keys
 from infra.supplies import Supplies
+from services.archive.encryption.wrapping_keys import WrappingKeys
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Credentials:
     token_keys: str
     gateway_key: str
     """What the gateway shows the archive, so that nobody else in the cluster can speak for a hospital."""
+    wrapping_keys: WrappingKeys
+    """They open the data keys of everything in the bucket; for the archive alone."""
 
 
 def ensure_credentials(region: RegionConfig, supplies: Supplies, now: datetime) -> Credentials:
@@ -84,6 +88,7 @@ def ensure_credentials(region: RegionConfig, supplies: Supplies, now: datetime) 
         ),
         token_keys=tokens.public_jwks(tokens.ensure_token_key(directory, passphrase)),
         gateway_key=_ensure_text(directory / "gateway.key"),
+        wrapping_keys=ensure_wrapping_keys(directory, passphrase, region.region.name, now),
     )
 
 

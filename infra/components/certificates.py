@@ -16,6 +16,7 @@ from infra.credentials import Credentials, ServerIdentity
 GATEWAY_IDENTITY = "gateway-identity"
 CA_IDENTITY = "ca-identity"
 ARCHIVE_IDENTITY = "archive-identity"
+ARCHIVE_WRAPPING_KEYS = "archive-wrapping-keys"
 TRUST = "region-trust"
 
 
@@ -50,6 +51,8 @@ class Certificates(pulumi.ComponentResource):
         }
         archive["gateway.key"] = given.gateway_key
         self._opaque(ARCHIVE_IDENTITY, naming.PACS, archive)
+        wrapping_keys = given.wrapping_keys.document().decode()
+        self._opaque(ARCHIVE_WRAPPING_KEYS, naming.PACS, {"wrapping-keys.json": wrapping_keys})
         ConfigMap(
             TRUST,
             metadata={"name": TRUST, "namespace": naming.PACS},

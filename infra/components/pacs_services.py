@@ -9,7 +9,7 @@ from pathlib import Path
 import pulumi
 
 from infra import naming
-from infra.components.certificates import ARCHIVE_IDENTITY, CA_IDENTITY, TRUST
+from infra.components.certificates import ARCHIVE_IDENTITY, ARCHIVE_WRAPPING_KEYS, CA_IDENTITY, TRUST
 from infra.components.pods import (
     Object,
     container,
@@ -77,7 +77,10 @@ class PacsServices(pulumi.ComponentResource):
             replicas=region.archive.replicas,
             claims={"spool": region.archive.spool_size},
             annotations=digest_annotation(
-                args.credentials.archive.chain, args.credentials.receipts.chain, args.credentials.token_keys
+                args.credentials.archive.chain,
+                args.credentials.receipts.chain,
+                args.credentials.token_keys,
+                [key.key_id for key in args.credentials.wrapping_keys.keys],
             ),
             opts=pulumi.ResourceOptions(parent=self, custom_timeouts=pulumi.CustomTimeouts(create="10m")),
         )
@@ -127,6 +130,7 @@ def archive_environment(region: RegionConfig) -> dict[str, str]:
         "PACS_STORE_ACCESS_KEY_FILE": "/run/pacs/store/AccessKey",
         "PACS_STORE_SECRET_KEY_FILE": "/run/pacs/store/SecretKey",
         "PACS_STORE_CA_FILE": "/run/pacs/trust/root.crt",
+        "PACS_WRAPPING_KEYS_FILE": "/run/pacs/keys/wrapping-keys.json",
         "PACS_DATABASE_URL_FILE": "/run/pacs/database/uri",
         # libpq takes these where the URL is silent: the server's name is checked against the region's root.
         "PGSSLMODE": "verify-full",
@@ -146,6 +150,7 @@ def archive_pod(region: RegionConfig, supplies: Supplies) -> Object:
         "/run/pacs/database": "database",
         "/run/pacs/trust": "trust",
         "/run/pacs/identity": "identity",
+        "/run/pacs/keys": "keys",
     }
     image, pull_policy = supplies.images["services"], supplies.pull_policy
     environment = [{"name": name, "value": value} for name, value in archive_environment(region).items()]
@@ -186,6 +191,7 @@ def archive_pod(region: RegionConfig, supplies: Supplies) -> Object:
             ARCHIVE_IDENTITY,
             ["tls.crt", "tls.key", "receipts.crt", "receipts.key", "gateway.key"],
         ),
+        _secret("keys", ARCHIVE_WRAPPING_KEYS, ["wrapping-keys.json"]),
     ]
     return pod_spec(
         [main],

@@ -221,6 +221,8 @@ class Archive:
         self._current.set()
         while not self._stop.is_set():
             try:
+                if self.parts.keys is not None:
+                    self.parts.keys.ring.reconcile()
                 self.burial.enter_missing()
                 enter_missing(self.parts.store, self.parts.index, self.sink, self._stop)
             except Exception:  # whatever it was: packs without rows are looked for until they were

@@ -110,7 +110,9 @@ class ArchiveSink:
         self._metrics.pack_bytes.observe(length)
 
     def _enter(self, footer: Footer, read: ReadRange, length: int) -> None:
-        content, unreadable = content_of(footer, read, length)
+        with translate_store():
+            key_id = self._store.key_id(footer.key)
+        content, unreadable = content_of(footer, read, length, key_id)
         receipts = self._issuer.issue(content) if self._issuer is not None else []
         self._report(content, self._index.commit(content, receipts), unreadable)
 

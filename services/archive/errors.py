@@ -3,7 +3,8 @@
     PacsError
     ├── Unavailable 503
     │   ├── IndexUnavailable      PostgreSQL does not answer
-    │   └── StoreAway             the object store does not answer
+    │   ├── StoreAway             the object store does not answer
+    │   └── KeysAway              a key of encryption at rest is missing or cannot be opened
     ├── BadRequest 400
     │   └── PackRefused           not a pack, or its content is not what it says
     ├── Forbidden 403
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from services.archive.ports import (
+    KeyUnusable,
     ObjectConflict,
     ObjectDamaged,
     ObjectMissing,
@@ -38,6 +40,12 @@ class StoreAway(Unavailable):
     """The object store does not answer."""
 
     slug = "store-unavailable"
+
+
+class KeysAway(Unavailable):
+    """A key of encryption at rest is missing or cannot be opened: nothing of its institution can be read or kept."""
+
+    slug = "keys-unavailable"
 
 
 class PackRefused(BadRequest):
@@ -72,6 +80,10 @@ def translate_store() -> Iterator[None]:
         raise StoredBytesDamaged(
             "The object store does not hold the bytes that the index promises.",
             action="Do not delete other copies; follow the runbook ArchiveStoredBytesDamaged.",
+        ) from error
+    except KeyUnusable as error:
+        raise KeysAway(
+            "The keys of encryption at rest cannot be opened.", action="Send the same request again."
         ) from error
     except ObjectStoreError as error:
         raise StoreAway("The object store does not answer.", action="Send the same request again.") from error

@@ -1,6 +1,9 @@
 """What an archive stands on, made from its settings: store, index, sink, and the keys that sign receipts."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -8,8 +11,12 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from services.archive.adapters.filesystem_store import FilesystemStore
 from services.archive.adapters.postgres_index import PostgresIndex
+from services.archive.adapters.postgres_keys import PostgresKeyRegister
 from services.archive.adapters.timed_store import TimedStore
 from services.archive.commit import ArchiveSink, ReceiptIssuer
+from services.archive.encryption.customer_keys import CustomerKeys
+from services.archive.encryption.key_ring import KeyRing
+from services.archive.encryption.wrapping_keys import FileKeyProvider
 from services.archive.metrics import ArchiveMetrics
 from services.archive.outbox import Outbox
 from services.archive.ports import Index, ObjectStore
@@ -17,6 +24,9 @@ from services.archive.settings import ArchiveSettings, StoreKind
 from services.common.clock import Clock, SystemClock
 from services.common.settings import read_secret
 from services.packs.receipts import ReceiptSigner
+
+if TYPE_CHECKING:
+    from services.archive.adapters.rgw_store import RgwStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +37,21 @@ class Parts:
     index: Index
     metrics: ArchiveMetrics
     clock: Clock
+    keys: CustomerKeys | None = None
+    """Opens what the store encrypted, for whoever reads it without the store; None: nothing is encrypted."""
 
 
 def parts_of(settings: ArchiveSettings) -> Parts:
     """The real adapters that the settings name."""
-    metrics = ArchiveMetrics()
-    store = TimedStore(_store(settings), metrics.store_seconds)
+    metrics, clock = ArchiveMetrics(), SystemClock()
     index = PostgresIndex(settings.dsn, connections=settings.database_connections)
-    return Parts(store, index, metrics, SystemClock())
+    if settings.store is StoreKind.FILESYSTEM:
+        store: ObjectStore = FilesystemStore(settings.store_directory)
+        return Parts(TimedStore(store, metrics.store_seconds), index, metrics, clock)
+    bucket = _bucket(settings)
+    keys = _keys(settings, bucket, clock)
+    store = bucket.encrypted(keys) if keys is not None else bucket
+    return Parts(TimedStore(store, metrics.store_seconds), index, metrics, clock, keys)
 
 
 def sink_of(settings: ArchiveSettings, parts: Parts) -> ArchiveSink:
@@ -43,9 +60,15 @@ def sink_of(settings: ArchiveSettings, parts: Parts) -> ArchiveSink:
     return ArchiveSink(parts.store, parts.index, parts.metrics, issuer=issuer, outbox=outbox)
 
 
-def _store(settings: ArchiveSettings) -> ObjectStore:
-    if settings.store is StoreKind.FILESYSTEM:
-        return FilesystemStore(settings.store_directory)
+def _keys(settings: ArchiveSettings, bucket: ObjectStore, clock: Clock) -> CustomerKeys | None:
+    if settings.wrapping_keys_file is None:
+        return None
+    provider = FileKeyProvider(settings.wrapping_keys_file, settings.region)
+    register = PostgresKeyRegister(settings.dsn)
+    return CustomerKeys(KeyRing(settings.region, provider, bucket, clock, register))
+
+
+def _bucket(settings: ArchiveSettings) -> RgwStore:
     from services.archive.adapters.rgw_store import RgwStore  # noqa: PLC0415 - boto3 costs 40 MB a branch never needs
 
     assert settings.store_access_key_file and settings.store_secret_key_file and settings.store_ca_file  # noqa: S101

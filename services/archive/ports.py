@@ -7,6 +7,7 @@ Errors of the object store:
     |-- ObjectConflict      the key holds other content: nothing was overwritten
     |-- ObjectDamaged       the bytes are not the ones announced (length, SHA-256) or cannot be read back
     |-- StoreOutOfRoom      no room; nothing of this object is kept
+    |-- KeyUnusable         the object's key is not here or cannot be opened
     `-- StoreUnavailable    the store does not answer; try again later
 """
 
@@ -51,6 +52,10 @@ class StoreOutOfRoom(ObjectStoreError):
     """The store has no room for the object; nothing of it is kept."""
 
 
+class KeyUnusable(ObjectStoreError):
+    """A key that an object is, or is to be, encrypted with is missing or cannot be opened."""
+
+
 class StoreUnavailable(ObjectStoreError):
     """The store does not answer or refuses us; the same call may succeed later."""
 
@@ -80,6 +85,9 @@ class ObjectStore(Protocol):
 
     def exists(self, key: str) -> bool:
         """Whether an object lies under this key."""
+
+    def key_id(self, key: str) -> str | None:
+        """The data key that this store encrypted the object with; None: it is in clear. Raises `ObjectMissing`."""
 
     def list(self, prefix: str) -> Iterator[str]:
         """Keys that start with `prefix` (any string), in ascending order."""

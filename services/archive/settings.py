@@ -59,6 +59,11 @@ class ArchiveSettings(ServiceSettings):
         default=None, description="rgw: CA certificates that its TLS is checked against"
     )
 
+    wrapping_keys_file: Path | None = Field(
+        default=None,
+        description="rgw: the region's wrapping keys; with them every object is encrypted (ADR-0018)",
+    )
+
     database_url: SecretStr | None = None
     database_url_file: Path | None = None
     database_connections: int = Field(default=8, ge=1, le=100)
@@ -91,6 +96,10 @@ class ArchiveSettings(ServiceSettings):
             raise ValueError(
                 "PACS_STORE=rgw needs PACS_STORE_ENDPOINT, PACS_STORE_ACCESS_KEY_FILE, PACS_STORE_SECRET_KEY_FILE"
                 " and PACS_STORE_CA_FILE"
+            )
+        if self.wrapping_keys_file is not None and self.store is not StoreKind.RGW:
+            raise ValueError(
+                "PACS_WRAPPING_KEYS_FILE needs PACS_STORE=rgw: a directory's encryption is its file system's"
             )
         if (self.tls_key_file is None) != (self.tls_certificate_file is None):
             raise ValueError("PACS_TLS_KEY_FILE and PACS_TLS_CERTIFICATE_FILE go together")

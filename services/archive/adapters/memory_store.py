@@ -43,6 +43,10 @@ class MemoryStore:
     def exists(self, key: str) -> bool:
         return check_key(key) in self._objects
 
+    def key_id(self, key: str) -> str | None:
+        self._content(key)
+        return None
+
     def list(self, prefix: str) -> Iterator[str]:
         with self._lock:
             return iter(sorted(key for key in self._objects if key.startswith(prefix)))

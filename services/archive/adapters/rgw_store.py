@@ -2,33 +2,28 @@
 
 Every body carries a Content-MD5, so that the gateway itself refuses bytes that changed on the way; after
 the put, length, ETag and the SHA-256 in the metadata are read back. Keys are never overwritten.
+
+With keys, each object is encrypted by the gateway with a key that comes with the request and is not kept there
+(SSE-C). What was stored before, or with an older key, stays readable; `reencrypt` brings it under the newest.
 """
 
 from __future__ import annotations
 
-import base64
-import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from hashlib import md5
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from services.archive.adapters.content import PIECE, opened, pieces
+from services.archive.adapters.content import PIECE, opened
 from services.archive.adapters.keys import check_key
-from services.archive.ports import (
-    ObjectConflict,
-    ObjectDamaged,
-    ObjectMissing,
-    ObjectStoreError,
-    StoreOutOfRoom,
-    StoreUnavailable,
-)
+from services.archive.adapters.s3_errors import TAKEN, WRONG_KEY, code_of, translated
+from services.archive.adapters.s3_upload import Upload, parts_of, seekable
+from services.archive.encryption.customer_keys import CustomerKey, NoKeys, ObjectKeys
+from services.archive.ports import KeyUnusable, ObjectConflict, ObjectDamaged, ObjectMissing, ObjectStoreError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -36,26 +31,19 @@ if TYPE_CHECKING:
 PART_BYTES = 64 << 20
 """Bodies up to this length go in one request, longer ones in parts of it (S3 allows 10,000 parts)."""
 
-_MISSING = {"404", "NoSuchKey", "NotFound"}
-_FULL = {"QuotaExceeded", "InsufficientCapacity", "EntityTooLarge", "507"}
-_DAMAGED = {"BadDigest", "InvalidRange", "416", "InvalidPart", "IncompleteBody"}
-_TAKEN = {"PreconditionFailed", "412", "ConditionalRequestConflict"}
-
-
-class _Part(NamedTuple):
-    length: int
-    md5: bytes
-
-    @property
-    def content_md5(self) -> str:
-        return base64.b64encode(self.md5).decode()
-
 
 class RgwStore:
     """`ObjectStore` over one bucket that exists already; safe to use from many threads."""
 
-    def __init__(self, client: S3Client, bucket: str, *, part_bytes: int = PART_BYTES) -> None:
+    def __init__(
+        self, client: S3Client, bucket: str, *, keys: ObjectKeys | None = None, part_bytes: int = PART_BYTES
+    ) -> None:
         self._client, self._bucket, self._part_bytes = client, bucket, part_bytes
+        self._keys: ObjectKeys = keys or NoKeys()
+
+    def encrypted(self, keys: ObjectKeys) -> RgwStore:
+        """The same bucket with these keys."""
+        return RgwStore(self._client, self._bucket, keys=keys, part_bytes=self._part_bytes)
 
     @classmethod
     def connect(
@@ -95,21 +83,27 @@ class RgwStore:
         check_key(key)
         if self._holds(key, length, sha256):
             return
-        with opened(source) as stream, _seekable(stream) as file:
-            parts = self._digest(file, length, sha256)
+        self._write(key, source, length, sha256, {"IfNoneMatch": "*"})
+
+    def _write(
+        self, key: str, source: Path | BinaryIO, length: int, sha256: str, condition: dict[str, Any]
+    ) -> None:
+        secret = self._keys.for_writing(key)
+        common = {"Bucket": self._bucket, "Key": key, **(secret.arguments() if secret else {})}
+        metadata = {"sha256": sha256} | ({"key-id": secret.key_id} if secret else {})
+        upload = Upload(self._client, common, {"Metadata": metadata}, condition)
+        with opened(source) as stream, seekable(stream) as file:
+            parts = parts_of(file, length, sha256, self._part_bytes)
             file.seek(0)
-            with _translated(f"store {key}"):
+            with translated(f"store {key}"):
                 try:
-                    if len(parts) == 1:
-                        etag = self._put_whole(key, file, parts[0], sha256)
-                    else:
-                        etag = self._put_parts(key, file, parts, sha256)
+                    etag = upload.send(file, parts)
                 except ClientError as error:
                     # Another writer was faster: that is success or conflict, as if it had come long before.
-                    if _code(error) in _TAKEN and self._holds(key, length, sha256):
+                    if code_of(error) in TAKEN and self._holds(key, length, sha256):
                         return
                     raise
-        self._confirm(key, length, sha256, etag)
+        self._confirm(key, length, sha256, etag, secret)
 
     def size(self, key: str) -> int:
         return int(self._head(check_key(key))["ContentLength"])
@@ -122,10 +116,8 @@ class RgwStore:
         if length == 0:
             self.size(key)
             return iter(())
-        with _translated(f"read {key}"):
-            answer = self._client.get_object(
-                Bucket=self._bucket, Key=key, Range=f"bytes={offset}-{offset + length - 1}"
-            )
+        span = f"bytes={offset}-{offset + length - 1}"
+        answer = self._opened(f"read {key}", key, self._client.get_object, Range=span)
         return self._pieces(answer["Body"], key, length)
 
     def exists(self, key: str) -> bool:
@@ -135,8 +127,11 @@ class RgwStore:
             return False
         return True
 
+    def key_id(self, key: str) -> str | None:
+        return _key_id(self._head(check_key(key)))
+
     def list(self, prefix: str) -> Iterator[str]:
-        with _translated(f"list {prefix}*"):
+        with translated(f"list {prefix}*"):
             for page in self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=prefix
             ):
@@ -144,12 +139,55 @@ class RgwStore:
                     yield entry["Key"]
 
     def delete(self, key: str) -> None:
-        with _translated(f"delete {key}"):
+        with translated(f"delete {key}"):
             self._client.delete_object(Bucket=self._bucket, Key=check_key(key))
 
+    def reencrypt(self, key: str) -> bool:
+        """Encrypt an object with the newest key of its institution, in place; False if it was so already.
+
+        Readers see the old object or the new one; the content is checked against its SHA-256 before. An object
+        that is deleted meanwhile stays deleted. RGW copies no encrypted object, so its bytes come and go here.
+        """
+        head = self._head(check_key(key))
+        secret = self._keys.for_writing(key)
+        if secret is None or _key_id(head) == secret.key_id:
+            return False
+        sha256, length = head["Metadata"].get("sha256"), int(head["ContentLength"])
+        if sha256 is None:
+            raise ObjectDamaged(
+                f"{key} has no SHA-256 in its metadata: it was not put by an archive; look at it"
+            )
+        with tempfile.TemporaryFile() as copy:
+            for piece in self.stream(key, 0, length):
+                copy.write(piece)
+            copy.seek(0)
+            try:
+                self._write(key, copy, length, sha256, {"IfMatch": head["ETag"]})
+            except ObjectStoreError:
+                if self.exists(key):
+                    raise
+                return False
+        return True
+
     def _head(self, key: str) -> Any:
-        with _translated(f"look at {key}"):
-            return self._client.head_object(Bucket=self._bucket, Key=key)
+        return self._opened(f"look at {key}", key, self._client.head_object)
+
+    def _opened(self, what: str, key: str, ask: Callable[..., Any], **arguments: Any) -> Any:
+        """The answer to the first of the object's possible keys that the gateway takes."""
+        with translated(what):
+            for secret in self._keys.candidates(key):
+                extra = secret.arguments() if secret else {}
+                try:
+                    answer = ask(Bucket=self._bucket, Key=key, **arguments, **extra)
+                except ClientError as error:
+                    if code_of(error) not in WRONG_KEY:
+                        raise
+                    continue
+                # RGW ignores a key that an object in clear does not need, and then names no algorithm.
+                used = secret.key_id if secret and "SSECustomerAlgorithm" in answer else None
+                self._keys.remember(key, used)
+                return answer
+        raise KeyUnusable(f"cannot {what}: it is encrypted with a key that is not here; restore keys/")
 
     def _holds(self, key: str, length: int, sha256: str) -> bool:
         """Whether the key holds this content; False if it is free. Raises `ObjectConflict`."""
@@ -161,78 +199,25 @@ class RgwStore:
             raise ObjectConflict(f"{key} already holds other content; it was not overwritten")
         return True
 
-    def _digest(self, file: BinaryIO, length: int, sha256: str) -> tuple[_Part, ...]:
-        """MD5 of each part that will be sent; the content as a whole must be what was announced."""
-        parts: tuple[_Part, ...] = ()
-        digest, filled = md5(usedforsecurity=False), 0
-        for piece in pieces(file, length, sha256):
-            view = memoryview(piece)
-            while view:
-                taken = view[: self._part_bytes - filled]
-                digest.update(taken)
-                filled += len(taken)
-                view = view[len(taken) :]
-                if filled == self._part_bytes:
-                    parts += (_Part(filled, digest.digest()),)
-                    digest, filled = md5(usedforsecurity=False), 0
-        if filled or not parts:
-            parts += (_Part(filled, digest.digest()),)
-        return parts
-
-    def _put_whole(self, key: str, file: BinaryIO, part: _Part, sha256: str) -> str:
-        self._client.put_object(
-            Bucket=self._bucket,
-            Key=key,
-            Body=file,
-            ContentLength=part.length,
-            ContentMD5=part.content_md5,
-            Metadata={"sha256": sha256},
-            IfNoneMatch="*",
-        )
-        return part.md5.hex()
-
-    def _put_parts(self, key: str, file: BinaryIO, parts: tuple[_Part, ...], sha256: str) -> str:
-        upload = self._client.create_multipart_upload(
-            Bucket=self._bucket, Key=key, Metadata={"sha256": sha256}
-        )["UploadId"]
-        try:
-            done = []
-            for number, part in enumerate(parts, start=1):
-                answer = self._client.upload_part(
-                    Bucket=self._bucket,
-                    Key=key,
-                    UploadId=upload,
-                    PartNumber=number,
-                    Body=file.read(part.length),
-                    ContentLength=part.length,
-                    ContentMD5=part.content_md5,
-                )
-                done.append({"ETag": answer["ETag"], "PartNumber": number})
-            self._client.complete_multipart_upload(
-                Bucket=self._bucket,
-                Key=key,
-                UploadId=upload,
-                MultipartUpload={"Parts": done},  # type: ignore[typeddict-item]
-                IfNoneMatch="*",
-            )
-        except BaseException:
-            # Parts of an upload that never completes are paid for and seen by nobody.
-            self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload)
-            raise
-        whole = md5(b"".join(part.md5 for part in parts), usedforsecurity=False).hexdigest()
-        return f"{whole}-{len(parts)}"
-
-    def _confirm(self, key: str, length: int, sha256: str, etag: str) -> None:
-        """Read back what the gateway now says it holds; only then is the object believed."""
+    def _confirm(self, key: str, length: int, sha256: str, etag: str, secret: CustomerKey | None) -> None:
+        """Read back what the gateway now says it holds; only then is the object believed, and believed encrypted."""
+        if secret is not None:
+            self._keys.remember(key, secret.key_id)
         head = self._head(key)
-        found = (head["ContentLength"], head["Metadata"].get("sha256"), head["ETag"].strip('"'))
-        if found != (length, sha256, etag):
-            raise ObjectDamaged(f"{key} was stored as {found}, not as {(length, sha256, etag)}; put it again")
+        found = (
+            head["ContentLength"],
+            head["Metadata"].get("sha256"),
+            head["ETag"].strip('"'),
+            _key_id(head),
+        )
+        wanted = (length, sha256, etag, secret.key_id if secret else None)
+        if found != wanted:
+            raise ObjectDamaged(f"{key} was stored as {found}, not as {wanted}; put it again")
 
     @staticmethod
     def _pieces(body: Any, key: str, length: int) -> Iterator[bytes]:
         received = 0
-        with body, _translated(f"read {key}"):
+        with body, translated(f"read {key}"):
             for piece in body.iter_chunks(PIECE):
                 received += len(piece)
                 yield piece
@@ -240,36 +225,6 @@ class RgwStore:
             raise ObjectDamaged(f"{key} ends {length - received} bytes before the range that was asked for")
 
 
-@contextmanager
-def _seekable(stream: BinaryIO) -> Iterator[BinaryIO]:
-    """The stream itself, or a copy on disk: the body is digested before it is sent, and may be sent twice."""
-    if stream.seekable() and stream.tell() == 0:
-        yield stream
-        return
-    with tempfile.TemporaryFile() as copy:
-        shutil.copyfileobj(stream, copy, PIECE)
-        copy.seek(0)
-        yield copy
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    try:
-        yield
-    except ObjectStoreError:
-        raise
-    except ClientError as error:
-        code = _code(error)
-        if code in _MISSING:
-            raise ObjectMissing(f"cannot {what}: there is no such object") from error
-        if code in _FULL:
-            raise StoreOutOfRoom(f"cannot {what}: {code}; add storage or raise the quota") from error
-        if code in _DAMAGED:
-            raise ObjectDamaged(f"cannot {what}: the object store answers {code}") from error
-        raise StoreUnavailable(f"cannot {what}: the object store answers {code}; try again later") from error
-    except (BotoCoreError, OSError) as error:
-        raise StoreUnavailable(f"cannot {what}: {error}; try again later") from error
+def _key_id(head: Any) -> str | None:
+    """The data key that an object which was just opened is encrypted with."""
+    return str(head["Metadata"].get("key-id", "")) if "SSECustomerAlgorithm" in head else None

@@ -42,6 +42,10 @@ class TimedStore:
         with self._timed("exists"):
             return self._inner.exists(key)
 
+    def key_id(self, key: str) -> str | None:
+        with self._timed("key_id"):
+            return self._inner.key_id(key)
+
     def list(self, prefix: str) -> Iterator[str]:
         return self._inner.list(prefix)
 

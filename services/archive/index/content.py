@@ -56,8 +56,12 @@ def instance_file(read: ReadRange, offset: int, length: int) -> io.BufferedReade
     return io.BufferedReader(RangeFile(read, offset, length), _BUFFER)
 
 
-def content_of(footer: Footer, read: ReadRange, length: int) -> tuple[PackContent, int]:
+def content_of(
+    footer: Footer, read: ReadRange, length: int, key_id: str | None = None
+) -> tuple[PackContent, int]:
     """The rows that a pack of `length` bytes brings, and how many headers could not be decoded.
+
+    `key_id` is of the data key that this store holds the pack under, whatever the footer says of its branch.
 
     Raises `PackError` when a time in the footer cannot be read.
     """
@@ -84,7 +88,7 @@ def content_of(footer: Footer, read: ReadRange, length: int) -> tuple[PackConten
         object_key=footer.key,
         length=length,
         sealed_at=_moment(footer.sealed_at),
-        key_id=footer.key_id,
+        key_id=key_id,
     )
     return PackContent(pack, study, tuple(series.values()), tuple(instances)), unreadable
 

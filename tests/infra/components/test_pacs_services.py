@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from infra.credentials import ServerIdentity
 from infra.pki.enrolment import StepCaSettings
 from infra.pki.region_ca import RegionNames
 from services.archive.settings import ArchiveSettings
-from tests.infra.conftest import Built, run, supplies_for
+from tests.infra.conftest import Built, plain_values, revealed, run, supplies_for
 
 
 @pytest.mark.parametrize("stack", ["local", "yanan"])
@@ -58,6 +60,37 @@ def test_a_renewed_certificate_rolls_the_archive(built: Built) -> None:
     region, before = built.region, built.credentials.archive
     renewed = replace(built.credentials, archive=ServerIdentity(built.credentials.gateway.chain, before.key))
     after = run(region, supplies_for(region, Path("/state")), renewed)
+    first, second = (
+        recording.one("apps/v1:StatefulSet", "archive").inputs["spec"]["template"]["metadata"]["annotations"]
+        for recording in (built.applied, after)
+    )
+    assert first != second
+
+
+def test_the_wrapping_keys_reach_the_archive_alone_and_as_a_secret(built: Built) -> None:
+    (key,) = built.credentials.wrapping_keys.keys
+    encoded = base64.b64encode(key.material).decode()
+    shown = [text for entry in built.applied.registrations for text in plain_values(entry.inputs)]
+    assert [text for text in shown if encoded in text] == []
+    holders = [
+        entry.name for entry in built.applied.registrations if encoded in json.dumps(revealed(entry.inputs))
+    ]
+    assert holders == ["archive-wrapping-keys"]
+    users = [
+        entry.name
+        for entry in built.applied.registrations
+        if "archive-wrapping-keys" in json.dumps(revealed(entry.inputs).get("spec", {}))
+    ]
+    assert users == ["archive"]
+
+
+def test_another_wrapping_key_rolls_the_archive(built: Built) -> None:
+    keys = built.credentials.wrapping_keys.rotated("2026-02-01T00:00:00.000000Z")
+    after = run(
+        built.region,
+        supplies_for(built.region, Path("/state")),
+        replace(built.credentials, wrapping_keys=keys),
+    )
     first, second = (
         recording.one("apps/v1:StatefulSet", "archive").inputs["spec"]["template"]["metadata"]["annotations"]
         for recording in (built.applied, after)

@@ -21,8 +21,13 @@ from services.archive.authorisation import check_route
 from services.archive.dicomweb.routes import DicomWeb
 from services.archive.dicomweb.stow import StoreService
 from services.archive.dicomweb.wado import Retrieval
+from services.archive.dimse.caller import Rights, rights_of
 from services.archive.dimse.connection import ConnectionLimits
+from services.archive.dimse.find import Find
+from services.archive.dimse.query_retrieve import query_retrieve
+from services.archive.dimse.request import Request
 from services.archive.dimse.server import DimseListener, DimseServer
+from services.archive.dimse.service_class import ServiceClass
 from services.archive.dimse.storage import Storage
 from services.archive.incoming import Incoming
 from services.archive.index.rebuild import enter_missing
@@ -100,6 +105,7 @@ class Archive:
             ),
             ended=self.sealer.association_ended,
             observer=parts.metrics,
+            services=[self._query_retrieve()],
         )
         incoming = Incoming(spool / "incoming", settings.spool_reserve_bytes)
         self.verifier = TokenVerifier(settings.token_jwks_file, settings.audiences, parts.clock)
@@ -133,6 +139,15 @@ class Archive:
         self._keeper.join(timeout=DRAIN_SECONDS)
         if isinstance(self.parts.index, PostgresIndex):
             self.parts.index.close()
+
+    def _query_retrieve(self) -> ServiceClass:
+        parts, settings = self.parts, self._settings
+
+        def rights(request: Request) -> Rights:
+            callers = settings.dimse_callers
+            return rights_of(callers, request.calling_ae, request.address, settings.institution)
+
+        return query_retrieve(Find(parts.index, rights, settings.ae_title, parts.metrics))
 
     def _public(self, incoming: Incoming) -> ASGIApp:
         parts, settings = self.parts, self._settings

@@ -74,6 +74,9 @@ class ArchiveMetrics:
         self.dimse_store_seconds = histogram(
             "dimse_store_seconds", "Seconds from a received C-STORE data set to its acknowledgement."
         )
+        self.dimse_find_seconds = histogram(
+            "dimse_find_seconds", "Seconds of a C-FIND until its last response."
+        )
         self.associations = gauge("open_associations", "DIMSE associations that are open now.")
         self.dependency_up = gauge(
             "dependency_up", "1 while a dependency answered its last probe.", "dependency"
@@ -100,6 +103,11 @@ class ArchiveMetrics:
 
     def instance_refused(self, status: int) -> None:
         self.refused.labels("dimse", f"{status:04X}").inc()
+
+    def dimse_query(self, status: int, seconds: float) -> None:
+        self.dimse_find_seconds.observe(seconds)
+        if status not in (0x0000, 0xFE00):
+            self.refused.labels("dimse", f"{status:04X}").inc()
 
     def association_accepted(self, calling_ae: str) -> None:
         self.associations.inc()

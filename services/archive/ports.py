@@ -132,7 +132,17 @@ class Index(Protocol):
         """Receipts of this epoch for an institution's pack, as compact JWS in pack order; empty if it has none."""
 
     def find(self, query: Query) -> list[Match]:
-        """Answers in a stable order: newest study first, then series number, then instance number."""
+        """Answers in a stable order: newest study first, then series number, then instance number.
+
+        Patients come as they were first stored; a study without a Patient ID belongs to none.
+        """
+
+    def each(self, query: Query) -> Iterator[Match]:
+        """All that `find` would answer, whatever the query's `limit` and `offset`, in the same order.
+
+        Read page by page as the caller goes on: what is held does not grow with the number of answers, and
+        between two pages nothing of the index is. What is entered meanwhile may be among them or not.
+        """
 
     def instances(
         self,

@@ -108,8 +108,45 @@ class MemoryIndex:
 
     def find(self, query: Query) -> list[Match]:
         with self._lock:
-            found = [match for match, levels in self._candidates(query) if _fits(query.conditions, levels)]
+            if query.level is Level.PATIENT:
+                found = self._patients(query)
+            else:
+                found = [
+                    match for match, levels in self._candidates(query) if _fits(query.conditions, levels)
+                ]
         return found[query.offset : query.offset + query.limit]
+
+    def each(self, query: Query) -> Iterator[Match]:
+        yield from self.find(replace(query, limit=len(self._rows), offset=0))
+
+    def _patients(self, query: Query) -> list[Match]:
+        """The newest matching study of each patient, with the counts of all its studies."""
+        everything = [m for m, _ in self._candidates(replace(query, level=Level.STUDY, conditions=()))]
+        order = {key: place for place, key in enumerate(self._studies)}
+        found: dict[tuple[str, str, str], Match] = {}
+        for match, levels in self._candidates(replace(query, level=Level.STUDY)):
+            patient = self._patient_of(match)
+            if patient[2] and patient not in found and _fits(query.conditions, levels):
+                whole = [one for one in everything if self._patient_of(one) == patient]
+                found[patient] = replace(
+                    match,
+                    modalities=tuple(sorted({m for one in whole for m in one.modalities})),
+                    study_series=sum(one.study_series for one in whole),
+                    study_instances=sum(one.study_instances for one in whole),
+                    patient_studies=len(whole),
+                )
+        first = {
+            patient: min(place for key, place in order.items() if self._patient_of_key(key) == patient)
+            for patient in found
+        }
+        return [found[patient] for patient in sorted(found, key=first.__getitem__)]
+
+    def _patient_of(self, match: Match) -> tuple[str, str, str]:
+        return self._patient_of_key((match.institution, match.study_uid))
+
+    def _patient_of_key(self, key: tuple[str, str]) -> tuple[str, str, str]:
+        record = self._studies[key].record
+        return (key[0], record.issuer, record.patient_id)
 
     def _candidates(self, query: Query) -> Iterator[tuple[Match, dict[Level, Any]]]:
         studies = [s for s in self._studies.values() if _visible(query.institutions, s.institution)]
@@ -122,7 +159,7 @@ class MemoryIndex:
                 study.institution, study.record.study_uid, study.record.attributes, modalities,
                 len(study.series), len(rows),
             )  # fmt: skip
-            levels: dict[Level, Any] = {Level.STUDY: (study.record, modalities)}
+            levels: dict[Level, Any] = dict.fromkeys((Level.PATIENT, Level.STUDY), (study.record, modalities))
             if query.level is Level.STUDY:
                 yield study_match, levels
                 continue
@@ -279,7 +316,7 @@ def _fits(conditions: Sequence[Condition], levels: dict[Level, Any]) -> bool:
 def _fits_one(condition: Condition, levels: dict[Level, Any]) -> bool:
     key, matcher = condition.key, condition.matcher
     record = levels[key.level]
-    if key.level is Level.STUDY:
+    if key.level <= Level.STUDY:
         record, modalities = record
         value = modalities if key.column == "modalities" else getattr(record, key.column)
     else:

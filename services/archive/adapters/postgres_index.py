@@ -5,6 +5,7 @@ One transaction per pack: its statements are in `postgres_entry`, those of searc
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequest
 
 from services.archive.adapters import postgres_tombstones
 from services.archive.adapters.postgres_entry import Cursor, enter
-from services.archive.adapters.postgres_queries import compile_query, match_of
+from services.archive.adapters.postgres_queries import Position, compile_query, position_of
 from services.archive.errors import IndexUnavailable
 from services.archive.index.query import Query
 from services.archive.index.records import (
@@ -27,6 +28,7 @@ from services.archive.index.records import (
 from services.archive.tombstones.document import Target, Tombstone
 
 HEADERS_AT_ONCE = 500
+MATCHES_AT_ONCE = 250
 
 _STORED = """i.institution, i.site, s.study_uid, {series_uid}, i.sop_instance_uid, i.sop_class_uid, i.transfer_syntax,
     p.object_key, i."offset", i.length, i.data_offset, i.pixel_offset, i.pixel_length, i.frames, i.digest, i.key_id"""
@@ -104,10 +106,21 @@ class PostgresIndex:
             return [row[0] for row in cursor]
 
     def find(self, query: Query) -> list[Match]:
-        statement, parameters = compile_query(query)
+        return [position.match for position in self._page(query, None)]
+
+    def each(self, query: Query) -> Iterator[Match]:
+        after: Position | None = None
+        while page := self._page(replace(query, limit=MATCHES_AT_ONCE, offset=0), after):
+            for after in page:
+                yield after.match
+            if len(page) < MATCHES_AT_ONCE:
+                return
+
+    def _page(self, query: Query, after: Position | None) -> list[Position]:
+        statement, parameters = compile_query(query, after)
         with self._transaction() as cursor:
             cursor.execute(statement, parameters, binary=True)
-            return [match_of(row) for row in cursor]
+            return [position_of(row) for row in cursor]
 
     def instances(
         self,

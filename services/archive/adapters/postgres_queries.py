@@ -1,9 +1,11 @@
 """A `Query` as one SQL statement: the page of matching rows first, counts only for that page.
 
+A further page begins behind the last row of the one before (`Position`), so that none counts off what was shown.
 Values are always parameters; identifiers come from the table of keys, never from a client.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg import sql
@@ -11,7 +13,7 @@ from psycopg import sql
 from services.archive.index.query import Between, Condition, Kind, Level, NameLike, OneOf, Query, Wildcard
 from services.archive.index.records import Match
 
-_ALIAS = {Level.STUDY: "s", Level.SERIES: "r", Level.INSTANCE: "i"}
+_ALIAS = {Level.PATIENT: "s", Level.STUDY: "s", Level.SERIES: "r", Level.INSTANCE: "i"}
 _GROUPS = ("alphabetic", "ideographic", "phonetic")
 
 _FROM = {
@@ -28,19 +30,26 @@ _ORDER = {
     ),
 }
 _LOWER_COLUMNS = {
-    Level.STUDY: sql.SQL("NULL::text, NULL::bytea, NULL::integer, NULL::text, NULL::bytea"),
-    Level.SERIES: sql.SQL("r.series_uid, r.attributes, r.instances, NULL::text, NULL::bytea"),
-    Level.INSTANCE: sql.SQL("r.series_uid, r.attributes, r.instances, i.sop_instance_uid, i.dicom_json"),
+    Level.STUDY: sql.SQL(
+        "NULL::text, NULL::bytea, NULL::integer, NULL::bigint, NULL::text, NULL::bytea, NULL::bigint"
+    ),
+    Level.SERIES: sql.SQL(
+        "r.series_uid, r.attributes, r.instances, r.number, NULL::text, NULL::bytea, NULL::bigint"
+    ),
+    Level.INSTANCE: sql.SQL(
+        "r.series_uid, r.attributes, r.instances, r.number, i.sop_instance_uid, i.dicom_json, i.number"
+    ),
 }
 _STATEMENT = sql.SQL("""
 WITH page AS MATERIALIZED (
     SELECT row_number() OVER () AS place, found.* FROM (
-        SELECT s.id, s.institution, s.study_uid, s.attributes, {lower}
-        FROM {tables} WHERE {where} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
-    ) AS found (id, institution, study_uid, study, series_uid, series, series_instances, sop_instance_uid, instance)
+        SELECT * FROM ({found}) AS parts LIMIT %(limit)s OFFSET %(offset)s
+    ) AS found (id, institution, study_uid, study, study_date, series_uid, series, series_instances, series_number,
+        sop_instance_uid, instance, instance_number)
 )
 SELECT page.institution, page.study_uid, page.study, counted.modalities, counted.series, counted.instances,
-    page.series_uid, page.series, page.series_instances, page.sop_instance_uid, page.instance
+    page.series_uid, page.series, page.series_instances, page.sop_instance_uid, page.instance, NULL::bigint,
+    page.study_date, page.series_number, page.instance_number
 FROM page CROSS JOIN LATERAL (
     SELECT coalesce(array_agg(DISTINCT modality ORDER BY modality) FILTER (WHERE modality <> ''), '{{}}') AS modalities,
         count(*) AS series, coalesce(sum(instances), 0)::bigint AS instances
@@ -48,10 +57,53 @@ FROM page CROSS JOIN LATERAL (
 ) AS counted
 ORDER BY page.place
 """)
+_FOUND = sql.SQL(
+    "(SELECT s.id, s.institution, s.study_uid, s.attributes, s.study_date, {lower}"
+    " FROM {tables} WHERE {where} ORDER BY {order} LIMIT %(enough)s)"
+)
+# Which patients first, by the tables' own order; then what is shown of each, and its counts.
+_PATIENTS = sql.SQL("""
+WITH page AS MATERIALIZED (
+    SELECT DISTINCT s.patient FROM study s WHERE {where} AND s.patient > %(after)s
+    ORDER BY s.patient LIMIT %(limit)s OFFSET %(offset)s
+)
+SELECT shown.institution, shown.study_uid, shown.attributes, counted.modalities, counted.series, counted.instances,
+    NULL::text, NULL::bytea, NULL::integer, NULL::text, NULL::bytea, counted.studies,
+    page.patient, NULL::bigint, NULL::bigint
+FROM page CROSS JOIN LATERAL (
+    SELECT s.* FROM study s WHERE s.patient = page.patient AND {where} ORDER BY s.study_date DESC, s.study_uid LIMIT 1
+) AS shown CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(DISTINCT r.modality ORDER BY r.modality) FILTER (WHERE r.modality <> ''), '{{}}')
+        AS modalities, count(DISTINCT s.id) AS studies, count(r.id) AS series,
+        coalesce(sum(r.instances), 0)::bigint AS instances
+    FROM study s LEFT JOIN series r ON r.study = s.id WHERE s.patient = page.patient
+) AS counted
+ORDER BY page.patient
+""")
+_STUDY_PLACE = "(s.study_uid, s.institution) {} (%(after_study)s, %(after_institution)s)"
+_SERIES_PLACE = (
+    "(r.number IS NULL, coalesce(r.number, 0), r.series_uid)"
+    " {} (%(after_series_number)s::bigint IS NULL, coalesce(%(after_series_number)s::bigint, 0), %(after_series)s)"
+)
+_INSTANCE_PLACE = (
+    "(i.number IS NULL, coalesce(i.number, 0), i.sop_instance_uid)"
+    " > (%(after_number)s::bigint IS NULL, coalesce(%(after_number)s::bigint, 0), %(after_instance)s)"
+)
+_SAME_DATE = "s.study_date = %(after_date)s"
 
 
-def compile_query(query: Query) -> tuple[sql.Composed, dict[str, Any]]:
-    """The statement and its parameters; each result row fits `match_of`."""
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page ended: its last answer, and the columns that it was ordered by."""
+
+    match: Match
+    date_or_patient: str | int
+    series_number: int | None
+    instance_number: int | None
+
+
+def compile_query(query: Query, after: Position | None = None) -> tuple[sql.Composed, dict[str, Any]]:
+    """The statement and its parameters; each result row fits `position_of`."""
     parameters: dict[str, Any] = {"limit": query.limit, "offset": query.offset}
     clauses: list[sql.Composable] = []
     if query.institutions is not None:
@@ -60,15 +112,46 @@ def compile_query(query: Query) -> tuple[sql.Composed, dict[str, Any]]:
     for number, condition in enumerate(query.conditions):
         clauses.append(_clause(condition, f"c{number}", parameters))
     where = sql.SQL(" AND ").join(clauses) if clauses else sql.SQL("true")
-    statement = _STATEMENT.format(
-        lower=_LOWER_COLUMNS[query.level], tables=_FROM[query.level], where=where, order=_ORDER[query.level]
+    if query.level is Level.PATIENT:
+        parameters["after"] = after.date_or_patient if after is not None else 0
+        return _PATIENTS.format(where=where), parameters
+    parameters["enough"] = query.limit + query.offset
+    found = sql.SQL(" UNION ALL ").join(
+        _FOUND.format(
+            lower=_LOWER_COLUMNS[query.level],
+            tables=_FROM[query.level],
+            where=sql.SQL("{} AND {}").format(where, behind),
+            order=_ORDER[query.level],
+        )
+        for behind in _behind(query.level, after, parameters)
     )
-    return statement, parameters
+    return _STATEMENT.format(found=found), parameters
 
 
-def match_of(row: Sequence[Any]) -> Match:
-    """A result row as a `Match`."""
-    return Match(row[0], row[1], row[2], tuple(row[3]), *row[4:])
+def _behind(level: Level, after: Position | None, parameters: dict[str, Any]) -> list[sql.Composable]:
+    """Conditions that part what comes behind a position, nearest first; each keeps an index's order."""
+    if after is None:
+        return [sql.SQL("true")]
+    match = after.match
+    parameters |= {
+        "after_date": after.date_or_patient, "after_study": match.study_uid,
+        "after_institution": match.institution,
+        "after_series_number": after.series_number, "after_series": match.series_uid,
+        "after_number": after.instance_number, "after_instance": match.sop_instance_uid,
+    }  # fmt: skip
+    same_study = f"{_SAME_DATE} AND {_STUDY_PLACE.format('=')}"
+    parts = {
+        Level.INSTANCE: f"{same_study} AND {_SERIES_PLACE.format('=')} AND {_INSTANCE_PLACE}",
+        Level.SERIES: f"{same_study} AND {_SERIES_PLACE.format('>')}",
+        Level.STUDY: f"{_SAME_DATE} AND {_STUDY_PLACE.format('>')}",
+    }
+    chosen = [text for one, text in parts.items() if one <= level] + ["s.study_date < %(after_date)s"]
+    return [sql.SQL(text) for text in chosen]
+
+
+def position_of(row: Sequence[Any]) -> Position:
+    """A result row as its `Match`, and where it stands."""
+    return Position(Match(row[0], row[1], row[2], tuple(row[3]), *row[4:12]), *row[12:])
 
 
 def _clause(condition: Condition, name: str, parameters: dict[str, Any]) -> sql.Composable:

@@ -129,6 +129,13 @@ class BoundedHandler(RequestHandler):
         if plain is None:
             raise OSError("the connection is closed")
         association.dul.socket = BoundedSocket(plain, self.server.limits, self.server.room)
+        library = association._serve_request
+
+        def serve(message: Any, context_id: int) -> None:
+            if not self.server.answered(association, message, context_id):
+                library(message, context_id)
+
+        setattr(association, "_serve_request", serve)  # noqa: B010 - of this association alone, as a type checker would not have it
         return association
 
 
@@ -143,6 +150,8 @@ class BoundedServer(AssociationServer):
     room: Room
     allowed: Sequence[Network]
     refused: Callable[[str], None]
+    answered: Callable[[Association, Any, int], bool]
+    """Told each message: whether it was a request that has been answered; the library answers all others."""
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Hook of `socketserver`: whether to go on with this connection."""

@@ -28,6 +28,7 @@ from services.archive.dimse.connection import (
     BoundedSocket,
     ConnectionLimits,
 )
+from services.archive.dimse.request import Request
 from services.archive.dimse.room import Room
 from services.archive.dimse.service_class import ServiceClass
 from services.archive.dimse.storage import PROCESSING_FAILURE, Storage, StoreAnswer, StoreRequest
@@ -105,7 +106,7 @@ class DimseServer:
             raise cannot_listen(self._listener.host, self._listener.port, error) from error
         server.limits = self._listener.limits
         server.allowed = [caller.network for caller in self._listener.callers]
-        server.refused, server.room = self._refused, self.room
+        server.refused, server.room, server.answered = self._refused, self.room, self._answered
         self._server = server
         self._thread = threading.Thread(
             target=server.serve_forever, args=(0.1,), name="dimse-accept", daemon=True
@@ -211,6 +212,27 @@ class DimseServer:
         self._ended(association)
         if self._observer is not None:
             self._observer.association_ended()
+
+    def _answered(self, association: Association, message: Any, context_id: int) -> bool:
+        """Whether a service class of ours took this message as its request."""
+        sop_class = str(getattr(message, "AffectedSOPClassUID", None) or "")
+        context = association._accepted_cx.get(context_id)
+        if context is None or context.abstract_syntax != sop_class or not message.is_valid_request:
+            return False
+        for service in self._services:
+            answer = service.requests.get(type(message))
+            if answer is not None and sop_class in service.abstract_syntaxes:
+                break
+        else:
+            return False
+        association.dimse.cancel_req = {}
+        try:
+            answer(Request(association, message, context))
+        except Exception:  # whatever it was, no further message of this peer can be trusted to be understood
+            logger.warning("association of %s aborted", association.requestor.ae_title, exc_info=True)
+            association.abort()
+        association.dimse.cancel_req = {}
+        return True
 
     def _on_store(self, event: evt.Event) -> Dataset:
         try:

@@ -16,8 +16,9 @@ MAX_VALUE = 64 * 1024
 
 
 class Level(IntEnum):
-    """The information level of an answer."""
+    """The information level of an answer. The attributes of a patient are kept with each of its studies."""
 
+    PATIENT = 0
     STUDY = 1
     SERIES = 2
     INSTANCE = 3
@@ -48,11 +49,11 @@ class Key:
 
 KEYS: tuple[Key, ...] = (
     Key("StudyInstanceUID", "0020000D", Level.STUDY, Kind.UID, "study_uid"),
-    Key("PatientName", "00100010", Level.STUDY, Kind.NAME, "patient_name"),
-    Key("PatientID", "00100020", Level.STUDY, Kind.TEXT, "patient_id"),
-    Key("IssuerOfPatientID", "00100021", Level.STUDY, Kind.TEXT, "issuer"),
-    Key("PatientBirthDate", "00100030", Level.STUDY, Kind.DATE, "birth_date"),
-    Key("PatientSex", "00100040", Level.STUDY, Kind.TEXT, "sex"),
+    Key("PatientName", "00100010", Level.PATIENT, Kind.NAME, "patient_name"),
+    Key("PatientID", "00100020", Level.PATIENT, Kind.TEXT, "patient_id"),
+    Key("IssuerOfPatientID", "00100021", Level.PATIENT, Kind.TEXT, "issuer"),
+    Key("PatientBirthDate", "00100030", Level.PATIENT, Kind.DATE, "birth_date"),
+    Key("PatientSex", "00100040", Level.PATIENT, Kind.TEXT, "sex"),
     Key("StudyDate", "00080020", Level.STUDY, Kind.DATE, "study_date"),
     Key("StudyTime", "00080030", Level.STUDY, Kind.TIME, "study_time"),
     Key("AccessionNumber", "00080050", Level.STUDY, Kind.TEXT, "accession_number"),

@@ -155,7 +155,11 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One answer to a query. The objects of the levels above the asked one come with it."""
+    """One answer to a query. The objects of the levels above the asked one come with it.
+
+    At the level PATIENT it is the patient's newest study that matches, and the counts and modalities are of all
+    studies of the patient, `patient_studies` of them.
+    """
 
     institution: str
     study_uid: str
@@ -168,3 +172,4 @@ class Match:
     series_instances: int | None = None
     sop_instance_uid: str | None = None
     instance: bytes | None = None
+    patient_studies: int | None = None

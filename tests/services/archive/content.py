@@ -30,9 +30,16 @@ def a_study(study_uid: str = "1.2.3", **changes: Any) -> StudyRecord:
         "study_time": "101500.000000", "accession_number": "A1", "study_id": "S1", "description": "CT CHEST",
         "patient_name": {"Alphabetic": "Wang^XiaoDong", "Ideographic": "王^小東"}, "referring": {"Alphabetic": "Li^Na"},
     } | changes  # fmt: skip
+    attributes = json.dumps(
+        {
+            "0020000D": {"vr": "UI", "Value": [study_uid]},
+            "00100010": {"vr": "PN", "Value": [fields["patient_name"]]},
+            "00100020": {"vr": "LO", "Value": [fields["patient_id"]]},
+        },
+        ensure_ascii=False,
+    ).encode()
     fields["patient_name"] = search_name(fields["patient_name"])
     fields["referring"] = search_name(fields["referring"])
-    attributes = json.dumps({"0020000D": {"vr": "UI", "Value": [study_uid]}}).encode()
     return StudyRecord(study_uid=study_uid, attributes=attributes, **fields)
 
 

@@ -7,6 +7,7 @@ from threading import Thread
 
 import pytest
 
+from services.archive.adapters import postgres_index
 from services.archive.index.query import Condition, Level, Query, condition, key_named
 from services.archive.index.records import Outcome
 from services.archive.ports import Index
@@ -272,6 +273,61 @@ class IndexContract:
             thread.join()
         assert index.find(Query(Level.STUDY, YANAN))[0].study_instances == 31
         assert len(index.instances(YANAN, "1.2.3")) == 31
+
+    @pytest.mark.parametrize("level", list(Level))
+    def test_each_gives_all_that_find_gives_in_the_same_order(
+        self, index: Index, level: Level, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(postgres_index, "MATCHES_AT_ONCE", 2)
+        for number in range(1, 6):
+            study = a_study(f"1.2.{number}", study_date=f"2025030{number % 2}", patient_id=f"P{number % 3}")
+            series = tuple(a_series(f"1.2.{number}.{n}", number=(None, 2, 1)[n]) for n in range(3))
+            instances = [
+                an_instance(f"1.2.{number}.{n}.{i}", f"1.2.{number}.{n}", number=(None, 7, 7)[i])
+                for n in range(3)
+                for i in range(3)
+            ]
+            index.commit(a_pack(*instances, name=str(number), study=study, series=series), [])
+            index.commit(
+                a_pack(*instances, name=str(number), institution="zhidan", study=study, series=series), []
+            )
+        found = index.find(Query(level, EVERYONE, limit=1000))
+        assert len(found) == {Level.PATIENT: 6, Level.STUDY: 10, Level.SERIES: 30, Level.INSTANCE: 90}[level]
+        assert list(index.each(Query(level, EVERYONE, limit=3, offset=1))) == found
+        asked = where(PatientID="P1")
+        assert list(index.each(Query(level, YANAN, asked))) == index.find(
+            Query(level, YANAN, asked, limit=1000)
+        )
+
+    def test_a_patient_is_answered_once_with_the_counts_of_all_its_studies(self, index: Index) -> None:
+        old, new = a_study("1.2.1", study_date="20240101"), a_study("1.2.2", study_date="20250101")
+        index.commit(a_pack(an_instance("1.9.1", "1.2.1.1"), name="old", study=old), [])
+        mr = (a_series("1.2.2.1", modality="MR"), a_series("1.2.2.2", modality="MR"))
+        index.commit(
+            a_pack(an_instance("1.9.2", "1.2.2.1"), an_instance("1.9.3", "1.2.2.2"), study=new, series=mr), []
+        )
+        [patient] = index.find(Query(Level.PATIENT, YANAN, where(PatientID="P1", PatientName="wang*")))
+        assert (patient.study_uid, patient.modalities) == ("1.2.2", ("CT", "MR"))
+        assert (patient.patient_studies, patient.study_series, patient.study_instances) == (2, 3, 3)
+        assert index.find(Query(Level.PATIENT, YANAN, where(PatientID="P2"))) == []
+
+    def test_patients_of_one_id_are_apart_by_institution_and_issuer_and_without_id_there_is_none(
+        self, index: Index
+    ) -> None:
+        for number, (institution, changes) in enumerate(
+            [("yanan", {}), ("zhidan", {}), ("yanan", {"issuer": "HIS2"}), ("yanan", {"patient_id": ""})]
+        ):
+            study = a_study(f"1.2.{number}", **changes)
+            index.commit(
+                a_pack(an_instance(f"1.9.{number}"), name=str(number), institution=institution, study=study),
+                [],
+            )
+        found = [(m.institution, m.study_uid) for m in index.find(Query(Level.PATIENT, EVERYONE))]
+        assert found == [("yanan", "1.2.0"), ("zhidan", "1.2.1"), ("yanan", "1.2.2")]
+        assert len(index.find(Query(Level.PATIENT, ZHIDAN))) == 1
+        assert [m.study_uid for m in index.find(Query(Level.PATIENT, EVERYONE, limit=1, offset=1))] == [
+            "1.2.1"
+        ]
 
     def test_an_index_that_answers_can_be_pinged(self, index: Index) -> None:
         index.ping()

@@ -36,6 +36,7 @@ VERBS = {
     "keys": Verb("cli.keys", "keys"),
     "verify": Verb("cli.verify", "verify"),
     "load": Verb("cli.load", "load"),
+    "bench": Verb("cli.bench", "bench"),
     "test": Verb("cli.test", "test"),
     "down": Verb("cli.down", "down"),
     "images": Verb("cli.images", "show_or_push"),

@@ -33,7 +33,7 @@ Scale = Annotated[
 
 _SHOWN_LINES = 40
 _BIN = Path(sys.executable).parent
-_SOURCES = ("cli", "infra", "services", "toolchain", "load_tests", "dashboards", "tests")
+_SOURCES = ("cli", "infra", "services", "toolchain", "load_tests", "bench", "dashboards", "tests")
 
 
 @dataclass(frozen=True)

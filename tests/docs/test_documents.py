@@ -13,7 +13,7 @@ from cli.main import VERBS
 from toolchain.paths import REPOSITORY
 
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
-FOLDERS = "cli|dashboards|docs|infra|load_tests|playbooks|roles|services|stacks|tests|toolchain"
+FOLDERS = "bench|cli|dashboards|docs|infra|load_tests|playbooks|roles|services|stacks|tests|toolchain"
 CODE = re.compile(r"`([^`\n]+)`")
 PATH = re.compile(rf"^(?:(?:{FOLDERS})/[^\s:<>*]*|pacs|Pulumi\.yaml|pyproject\.toml|requirements\.lock)$")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")

@@ -18,8 +18,12 @@ class Issuer:
         self._key = OKPKey.generate_key("Ed25519", {"kid": kid})
         self._kid = kid
 
+    def jwks(self) -> str:
+        """The document that verifiers read."""
+        return json.dumps({"keys": [self._key.as_dict(private=False)]})
+
     def write_jwks(self, path: Path) -> None:
-        path.write_text(json.dumps({"keys": [self._key.as_dict(private=False)]}))
+        path.write_text(self.jwks())
 
     def token(self, *, now: float | None = None, **changes: Any) -> str:
         """A token to read and store everywhere unless told otherwise; a claim of None is left out."""

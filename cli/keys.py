@@ -1,18 +1,20 @@
-"""`./pacs keys`: the region's wrapping keys on this machine, and their escrow in a file that a passphrase opens."""
+"""`./pacs keys`: the keys of encryption at rest - what there is, rotation, escrow and the way back (docs/keys.md)."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from cli import console
+from cli.archive_pod import chore
 from cli.engine.recovery import alone
 from cli.engine.workspace import Layout
-from cli.errors import UsageError
+from cli.errors import StepError, UsageError
 from cli.options import Json, Stack
 
 if TYPE_CHECKING:
@@ -25,14 +27,22 @@ class Action(StrEnum):
     """What to do with the keys."""
 
     STATUS = "status"
+    ROTATE = "rotate"
+    ROTATE_DATA = "rotate-data"
+    REENCRYPT = "reencrypt"
     ESCROW = "escrow"
     RESTORE = "restore"
 
 
+CHORES = {Action.STATUS: "keys", Action.ROTATE_DATA: "rotate-keys", Action.REENCRYPT: "reencrypt"}
+"""What the archive itself does (`python -m services.archive <chore>`)."""
+
 Wanted = Annotated[
     Action,
     typer.Argument(
-        help="`status` lists the wrapping keys; `escrow` seals a copy of them into --file; `restore` takes them back from it."
+        help="`status` lists them; `rotate` changes the wrapping key, in two runs with ./pacs up after each; "
+        "`rotate-data` makes new data keys for what is written from now on; `reencrypt` brings everything stored "
+        "under them; `escrow` seals a copy of the wrapping keys into --file; `restore` takes them back from it."
     ),
 ]
 File = Annotated[Path | None, typer.Option("--file", help="The escrow.")]
@@ -49,7 +59,7 @@ def keys(
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
-    """Show, escrow or restore the keys without which nothing at the centre can be read.
+    """Show, rotate, escrow or restore the keys without which nothing at the centre can be read.
 
     Keep the escrow away from this machine and from the data centre, and its passphrase away from the escrow.
     """
@@ -57,17 +67,58 @@ def keys(
 
     region = load_region(stack).region.name
     layout = Layout(stack)
+    archive: dict[str, Any] | None = None
     if action is Action.RESTORE:
         with alone(layout):
             held = _restore(layout, region, _named(file, action), passphrase_file)
         console.say("The wrapping keys are back; ./pacs up hands them to the archive.")
+    elif action is Action.ROTATE:
+        with alone(layout):
+            held = _rotate(layout, region)
     else:
         held = _held(layout, region)
     if action is Action.ESCROW:
         _escrow(held, _named(file, action), passphrase_file)
         console.say(f"{file} opens with its passphrase alone. Rehearse it: docs/keys.md.")
+    elif action in CHORES:
+        archive = chore(layout, CHORES[action])
     entries = [{"id": key.key_id, "created_at": key.created_at} for key in held.keys]
-    console.emit({"stack": stack, "wrapping_keys": entries}, _table(held), as_json=as_json)
+    document = {"stack": stack, "wrapping_keys": entries, "archive": archive}
+    console.emit(document, _table(held, archive), as_json=as_json)
+
+
+def _rotate(layout: Layout, region: str) -> WrappingKeys:
+    """The next step of a rotation: add a key, or give up the old ones once no data key needs them."""
+    from infra.pki.private_files import read_passphrase  # noqa: PLC0415
+    from infra.pki.wrapping_keys import save_wrapping_keys  # noqa: PLC0415
+    from services.common.clock import rfc3339  # noqa: PLC0415
+
+    held = _held(layout, region)
+    if len(held.keys) == 1:
+        rotated = held.rotated(rfc3339(datetime.now(UTC)))
+        told = "A new wrapping key is current. Run ./pacs up, then ./pacs keys rotate again to give up the old one."
+    else:
+        waiting = waiting_keys(chore(layout, CHORES[Action.STATUS]), held.current.key_id)
+        if waiting:
+            raise StepError(
+                "the old wrapping key is still needed",
+                f"{len(waiting)} data keys are not wrapped by {held.current.key_id} alone: {', '.join(waiting[:5])}",
+                "Run ./pacs up: the archive wraps them anew when it starts; then run this again.",
+            )
+        rotated = held.only_current()
+        told = "The old wrapping key is given up. Run ./pacs up, and make a new escrow: ./pacs keys escrow."
+    save_wrapping_keys(layout.secrets / "pki", read_passphrase(layout.passphrase), rotated)
+    console.say(told)
+    return rotated
+
+
+def waiting_keys(archive: dict[str, Any], current: str) -> list[str]:
+    """The data keys that something else than the current wrapping key still opens, or that it does not open yet."""
+    return [
+        f"{key['institution']}/{key['key_id']}"
+        for key in archive["data_keys"]
+        if key["wrapped_by"] != [current]
+    ]
 
 
 def _held(layout: Layout, region: str) -> WrappingKeys:
@@ -148,10 +199,17 @@ def _passphrase(file: Path | None, *, confirm: bool) -> bytes:
         ) from error
 
 
-def _table(held: WrappingKeys) -> Table:
+def _table(held: WrappingKeys, archive: dict[str, Any] | None) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title in ("wrapping key", "made at", "state"):
+    for title in ("key", "made at", "of", "state"):
         table.add_column(title)
     for key in held.keys:
-        table.add_row(key.key_id, key.created_at, "current" if key == held.current else "old")
+        state = "current" if key == held.current else "old: kept until the rotation is done"
+        table.add_row(key.key_id, key.created_at, "region (wrapping key)", state)
+    for one in (archive or {}).get("data_keys", []):
+        wrapped = f"wrapped by {', '.join(one['wrapped_by'])}"
+        table.add_row(one["key_id"], one["created_at"], one["institution"], wrapped)
+    for name, value in (archive or {}).items():
+        if name not in {"data_keys", "wrapping_keys"}:
+            table.add_row(name, "", "", str(value))
     return table

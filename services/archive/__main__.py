@@ -1,7 +1,8 @@
-"""`python -m services.archive [serve|migrate|rebuild]`: the archive's process and its two chores.
+"""`python -m services.archive [serve|migrate|<chore>]`: the archive's process and its chores (`CHORES`).
 
 `serve` (the default) runs until SIGTERM or SIGINT. `rebuild` enters every stored pack that has no row
-and ends; on an empty database it makes the index from packs alone. Exit codes: 0 done, 1 failed,
+and ends; on an empty database it makes the index from packs alone. `keys`, `rotate-keys` and `reencrypt` are of
+encryption at rest (docs/keys.md). A chore prints one JSON document. Exit codes: 0 done, 1 failed,
 2 wrong settings, 4 a dependency is away, run it again.
 """
 
@@ -13,8 +14,9 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 import uvloop
@@ -22,6 +24,7 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp
 
 from services.archive.app import Archive, build
+from services.archive.encryption import commands
 from services.archive.index.rebuild import Rebuilt, enter_missing
 from services.archive.migrate import migrate
 from services.archive.parts import parts_of, sink_of
@@ -47,7 +50,7 @@ class _Server(uvicorn.Server):
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m services.archive", description=__doc__)
-    parser.add_argument("command", nargs="?", default="serve", choices=("serve", "migrate", "rebuild"))
+    parser.add_argument("command", nargs="?", default="serve", choices=("serve", "migrate", *CHORES))
     command = parser.parse_args(arguments).command
     try:
         settings = ArchiveSettings.from_environment()
@@ -63,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif command == "migrate":
             migrate(settings.dsn)
         else:
-            print(json.dumps(_rebuild(settings)))
+            print(json.dumps(CHORES[command](settings)))
     except Unavailable:
         _log.exception("a dependency is away")
         return 4
@@ -141,6 +144,14 @@ def _rebuild(settings: ArchiveSettings) -> dict[str, int]:
         "packs": result.packs, "entered": result.entered, "damaged": result.damaged + unreadable,
         "tombstones": tombstones,
     }  # fmt: skip
+
+
+CHORES: dict[str, Callable[[ArchiveSettings], Mapping[str, Any]]] = {
+    "rebuild": _rebuild,
+    "keys": commands.keys,
+    "rotate-keys": commands.rotate_keys,
+    "reencrypt": commands.reencrypt,
+}
 
 
 if __name__ == "__main__":

@@ -237,7 +237,7 @@ class Archive:
         while not self._stop.is_set():
             try:
                 if self.parts.keys is not None:
-                    self.parts.keys.ring.reconcile()
+                    self.parts.keys.ring.tend()
                 self.burial.enter_missing()
                 enter_missing(self.parts.store, self.parts.index, self.sink, self._stop)
             except Exception:  # whatever it was: packs without rows are looked for until they were

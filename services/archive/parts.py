@@ -48,8 +48,7 @@ def parts_of(settings: ArchiveSettings) -> Parts:
     if settings.store is StoreKind.FILESYSTEM:
         store: ObjectStore = FilesystemStore(settings.store_directory)
         return Parts(TimedStore(store, metrics.store_seconds), index, metrics, clock)
-    bucket = _bucket(settings)
-    keys = _keys(settings, bucket, clock)
+    bucket, keys = bucket_of(settings), keys_of(settings, clock)
     store = bucket.encrypted(keys) if keys is not None else bucket
     return Parts(TimedStore(store, metrics.store_seconds), index, metrics, clock, keys)
 
@@ -60,15 +59,17 @@ def sink_of(settings: ArchiveSettings, parts: Parts) -> ArchiveSink:
     return ArchiveSink(parts.store, parts.index, parts.metrics, issuer=issuer, outbox=outbox)
 
 
-def _keys(settings: ArchiveSettings, bucket: ObjectStore, clock: Clock) -> CustomerKeys | None:
+def keys_of(settings: ArchiveSettings, clock: Clock) -> CustomerKeys | None:
+    """The keys of the objects in the bucket; None where nothing is encrypted."""
     if settings.wrapping_keys_file is None:
         return None
     provider = FileKeyProvider(settings.wrapping_keys_file, settings.region)
     register = PostgresKeyRegister(settings.dsn)
-    return CustomerKeys(KeyRing(settings.region, provider, bucket, clock, register))
+    return CustomerKeys(KeyRing(settings.region, provider, bucket_of(settings), clock, register))
 
 
-def _bucket(settings: ArchiveSettings) -> RgwStore:
+def bucket_of(settings: ArchiveSettings) -> RgwStore:
+    """The centre's bucket as it is, without keys."""
     from services.archive.adapters.rgw_store import RgwStore  # noqa: PLC0415 - boto3 costs 40 MB a branch never needs
 
     assert settings.store_access_key_file and settings.store_secret_key_file and settings.store_ca_file  # noqa: S101

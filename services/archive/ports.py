@@ -128,6 +128,9 @@ class Index(Protocol):
     def unknown_packs(self, pack_ids: Collection[str]) -> set[str]:
         """Those of `pack_ids` that were never committed."""
 
+    def rekeyed(self, pack_id: str, key_id: str | None) -> None:
+        """The store now holds this pack under another data key; of a pack without rows nothing is noted."""
+
     def receipts(self, institution: str, pack_id: str, epoch: int) -> list[str]:
         """Receipts of this epoch for an institution's pack, as compact JWS in pack order; empty if it has none."""
 

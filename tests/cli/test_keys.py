@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cli import main
+from cli import keys, main
 from cli.engine.workspace import Layout
 from cli.exit_codes import ExitCode
 from infra.pki import sealed
@@ -20,6 +22,26 @@ from services.archive.encryption.wrapping_keys import WrappingKeys
 
 PASSPHRASE = b"sixteen characters and more"
 LATER = "2026-02-01T00:00:00.000000Z"
+
+
+class ArchivePod:
+    """The archive's answers in place of a cluster's; `asked` is what was run."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.wrapped_by: list[str] = []
+
+    def chore(self, _: Layout, name: str) -> dict[str, Any]:
+        self.asked.append(name)
+        one = {"institution": "yanan", "key_id": "k", "created_at": LATER, "wrapped_by": self.wrapped_by}
+        return {"wrapping_keys": {}, "data_keys": [one]}
+
+
+@pytest.fixture(autouse=True)
+def pod(monkeypatch: pytest.MonkeyPatch) -> ArchivePod:
+    made = ArchivePod()
+    monkeypatch.setattr(keys, "chore", made.chore)
+    return made
 
 
 @pytest.fixture(autouse=True)
@@ -93,5 +115,28 @@ def test_status_names_the_keys_and_shows_none_of_them(
 ) -> None:
     assert main.main(["keys", "status", "--json"]) == ExitCode.DONE
     shown = capsys.readouterr().out
+    assert base64.b64encode(held(layout).current.material).decode() not in shown
     current = held(layout).current
     assert json.loads(shown)["wrapping_keys"] == [{"id": current.key_id, "created_at": current.created_at}]
+
+
+def test_a_rotation_adds_a_key_and_gives_up_the_old_one_only_when_nothing_needs_it(
+    layout: Layout, tmp_path: Path, pod: ArchivePod
+) -> None:
+    old = held(layout).current
+    assert run(tmp_path, "rotate") == ExitCode.DONE
+    new, kept = held(layout).keys
+    assert kept == old
+    for wrapped_by in ([old.key_id], [old.key_id, new.key_id]):
+        pod.wrapped_by = wrapped_by
+        assert run(tmp_path, "rotate") == ExitCode.FAILED
+        assert held(layout).keys == (new, old)
+    pod.wrapped_by = [new.key_id]
+    assert run(tmp_path, "rotate") == ExitCode.DONE
+    assert held(layout).keys == (new,)
+
+
+def test_data_keys_are_rotated_and_used_where_the_archive_runs(tmp_path: Path, pod: ArchivePod) -> None:
+    assert run(tmp_path, "rotate-data") == ExitCode.DONE
+    assert run(tmp_path, "reencrypt") == ExitCode.DONE
+    assert pod.asked == ["rotate-keys", "reencrypt"]

@@ -100,6 +100,15 @@ class MemoryIndex:
     def unknown_packs(self, pack_ids: Collection[str]) -> set[str]:
         return set(pack_ids) - self._packs.keys()
 
+    def rekeyed(self, pack_id: str, key_id: str | None) -> None:
+        with self._lock:
+            if pack_id not in self._packs:
+                return
+            pack = self._packs[pack_id] = replace(self._packs[pack_id], key_id=key_id)
+            for row in (*self._rows.values(), *self._conflicts.values()):
+                if row.pack.pack_id == pack_id:
+                    row.pack = pack
+
     def receipts(self, institution: str, pack_id: str, epoch: int) -> list[str]:
         pack = self._packs.get(pack_id)
         if pack is None or pack.institution != institution:

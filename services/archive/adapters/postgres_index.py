@@ -97,6 +97,14 @@ class PostgresIndex:
             cursor.execute("SELECT pack_id FROM pack WHERE pack_id = ANY(%s)", (asked,))
             return set(asked) - {row[0] for row in cursor}
 
+    def rekeyed(self, pack_id: str, key_id: str | None) -> None:
+        with self._transaction() as cursor:
+            for table in ("pack", "instance", "conflict"):
+                cursor.execute(
+                    f"UPDATE {table} SET key_id = %s WHERE pack_id = %s AND key_id IS DISTINCT FROM %s".encode(),  # noqa: S608 - constants only
+                    (key_id, pack_id, key_id),
+                )
+
     def receipts(self, institution: str, pack_id: str, epoch: int) -> list[str]:
         with self._transaction() as cursor:
             cursor.execute(

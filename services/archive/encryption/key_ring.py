@@ -12,6 +12,7 @@ import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 
 from services.archive.encryption.data_key import PREFIX, DataKey, WrappedKey, context_of
 from services.archive.encryption.ports import KeyProvider, KeyRegister
@@ -28,6 +29,17 @@ _log = logging.getLogger(__name__)
 class _Loaded:
     keys: tuple[DataKey, ...]
     at: float
+
+
+@dataclass(slots=True)
+class Rewrapped:
+    """What a run of `rewrap` saw: all data keys, those wrapped anew, wrappings taken back, keys that do not open."""
+
+    wrapping_key_id: str
+    data_keys: int
+    wrapped: int = 0
+    removed: int = 0
+    closed: int = 0
 
 
 class KeyRing:
@@ -82,9 +94,66 @@ class KeyRing:
             _log.warning("a data key was made", extra={"institution": institution, "key_id": key.key_id})
             return self.all(institution, fresh=True)[0]
 
+    def institutions(self) -> list[str]:
+        """Whoever has a data key, in the order of their names."""
+        return sorted({name.split("/")[1] for name in self._objects.list(PREFIX)})
+
+    def wrapping_keys(self) -> dict[str, Any]:
+        """Which wrapping keys are here, by id."""
+        return {"current": self._provider.current(), "known": sorted(self._provider.known())}
+
     def stored(self) -> list[WrappedKey]:
-        """Every wrapping of every key in the bucket, in the order of their names. Raises `KeyUnusable` for a damaged one."""
-        return [self._read(name) for name in self._objects.list(PREFIX)]
+        """Every sound wrapping of every key in the bucket, in the order of their names."""
+        found = []
+        for name in self._objects.list(PREFIX):
+            try:
+                found.append(self._read(name))
+            except KeyUnusable:
+                _log.exception("an object beside the packs is no wrapped key", extra={"object_key": name})
+        return found
+
+    def rewrap(self) -> Rewrapped:
+        """Wrap every data key with the current wrapping key; then take back what older ones wrapped.
+
+        It may be interrupted anywhere and run again, beside other processes too. Nothing is taken back before every
+        data key has been opened by its new wrapping, nor a wrapping whose wrapping key is not here: that may be newer.
+        """
+        current, usable = self._provider.current(), set(self._provider.known())
+        wrappings: dict[tuple[str, str], dict[str, WrappedKey]] = {}
+        for one in self.stored():
+            wrappings.setdefault((one.institution, one.key_id), {})[one.wrapping_key_id] = one
+        result = Rewrapped(current, len(wrappings))
+        for by in wrappings.values():
+            if current not in by:
+                opened = next((self._unwrap(by[wrapping]) for wrapping in by.keys() & usable), None)
+                if opened is None:
+                    result.closed += 1
+                    continue
+                by[current] = self._wrap(opened, current)
+                self._keep(by[current])
+                result.wrapped += 1
+            self._unwrap(self._read(by[current].object_key))
+        if not result.closed:
+            for by in wrappings.values():
+                for wrapping in by.keys() & usable - {current}:
+                    self._remove(by[wrapping])
+                    result.removed += 1
+        if result.wrapped or result.removed or result.closed:
+            _log.warning(
+                "data keys were wrapped anew", extra={"count": result.wrapped, "removed": result.removed}
+            )
+        return result
+
+    def tend(self) -> None:
+        """What is due at every start: bucket and database alike, and everything under the current wrapping key."""
+        self.reconcile()
+        self.rewrap()
+
+    def _remove(self, key: WrappedKey) -> None:
+        # From the database first: what it still had, `reconcile` would put back.
+        if self._register is not None:
+            self._register.remove(key)
+        self._objects.delete(key.object_key)
 
     def reconcile(self) -> None:
         """Bring bucket and database to hold the same wrapped keys; what one lost, the other gives back."""
@@ -92,11 +161,9 @@ class KeyRing:
             return
         registered = {key.object_key: key for key in self._register.all()}
         here = set(self._objects.list(PREFIX))
-        for name in here - registered.keys():
-            try:
-                self._register.save(self._read(name))
-            except KeyUnusable:
-                _log.exception("an object beside the packs is no wrapped key", extra={"object_key": name})
+        for key in self.stored():
+            if key.object_key not in registered:
+                self._register.save(key)
         for name in registered.keys() - here:
             _log.warning("a wrapped key that the bucket lost is put back", extra={"object_key": name})
             self._put(registered[name])

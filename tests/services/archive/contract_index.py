@@ -137,6 +137,19 @@ class IndexContract:
         index.commit(content, [])
         assert index.unknown_packs([content.pack.pack_id, "0" * 64]) == {"0" * 64}
 
+    def test_a_pack_that_was_encrypted_anew_names_its_new_key_in_every_row(self, index: Index) -> None:
+        first = a_pack(an_instance("1.1"), name="first")
+        other = a_pack(an_instance("1.1", content="other"), name="second")
+        index.commit(first, [])
+        index.commit(other, [])
+        for content in (first, other):
+            index.rekeyed(content.pack.pack_id, "key-2")
+        index.rekeyed("0" * 64, "key-2")
+        assert [one.key_id for one in index.instances(YANAN, "1.2.3")] == ["key-2"]
+        assert [one.instance.key_id for one in index.conflicts(YANAN, "1.2.3")] == ["key-2"]
+        index.rekeyed(first.pack.pack_id, None)
+        assert [one.key_id for one in index.instances(YANAN, "1.2.3")] == [None]
+
     def test_headers_come_in_the_order_asked_for(self, index: Index) -> None:
         index.commit(a_pack(*(an_instance(f"1.2.3.1.{n}", number=n) for n in range(1, 6))), [])
         found = index.instances(YANAN, "1.2.3")

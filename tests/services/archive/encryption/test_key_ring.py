@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,9 +16,11 @@ from services.archive.encryption.data_key import WrappedKey
 from services.archive.encryption.key_ring import FRESH_SECONDS
 from services.archive.encryption.wrapping_keys import FileKeyProvider, WrappingKeys
 from services.archive.errors import IndexUnavailable
-from services.archive.ports import KeyUnusable
+from services.archive.ports import KeyUnusable, StoreUnavailable
 from tests.services.archive.encryption.keys import MADE_AT, Region, TurnedClock, write_wrapping_keys
 from tests.services.archive.s3_double import S3Double
+
+LATER = "2026-02-01T00:00:00.000000Z"
 
 
 class MemoryRegister:
@@ -158,6 +163,82 @@ def test_a_key_is_made_while_the_database_is_away_which_gets_it_later(region: Re
     register.away = False
     region.ring.reconcile()
     assert [key.key_id for key in register.all()] == [made.key_id]
+
+
+def rotate(region: Region) -> WrappingKeys:
+    """Add a wrapping key to the file, as the operator's machine does."""
+    path = region.wrapping_keys
+    return write_wrapping_keys(path, WrappingKeys.parse(path.read_bytes(), "x").rotated(LATER))
+
+
+def wrapped_by(region: Region) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for one in region.ring.stored():
+        found.setdefault(one.key_id, set()).add(one.wrapping_key_id)
+    return found
+
+
+def test_the_wrapping_key_rotates_in_place(region: Region) -> None:
+    register = region.register
+    assert isinstance(register, MemoryRegister)
+    before = [region.ring.for_writing(name) for name in ("yanan", "other")]
+    new = rotate(region)
+    result = region.ring.rewrap()
+    assert (result.data_keys, result.wrapped, result.removed, result.closed) == (2, 2, 2, 0)
+    assert set(map(frozenset, wrapped_by(region).values())) == {frozenset({new.current.key_id})}
+    assert sorted(register.kept) == list(region.clear.list("keys/"))
+    write_wrapping_keys(region.wrapping_keys, new.only_current())
+    fresh = Region(region.client, region.wrapping_keys, region.clock)
+    assert [fresh.ring.for_writing(name) for name in ("yanan", "other")] == before
+    assert fresh.ring.rewrap().wrapped == 0
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_a_rotation_that_was_cut_off_anywhere_loses_no_key_and_goes_on(region: Region, steps: int) -> None:
+    before = [region.ring.for_writing(name) for name in ("yanan", "other")]
+    old = WrappingKeys.parse(region.wrapping_keys.read_bytes(), "x").current.key_id
+    new = rotate(region)
+    left = [steps]
+
+    def limited(call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(**arguments: Any) -> Any:
+            if left[0] == 0:
+                raise OSError("cut off")
+            left[0] -= 1
+            return call(**arguments)
+
+        return called
+
+    real = region.client.put_object, region.client.delete_object
+    region.client.put_object, region.client.delete_object = map(limited, real)
+    with contextlib.suppress(StoreUnavailable):
+        region.ring.rewrap()
+    region.client.put_object, region.client.delete_object = real
+    openable = {old, new.current.key_id}
+    assert all(by & openable for by in wrapped_by(region).values())
+    region.ring.rewrap()
+    assert set(map(frozenset, wrapped_by(region).values())) == {frozenset({new.current.key_id})}
+    fresh = Region(region.client, region.wrapping_keys, region.clock)
+    assert [fresh.ring.for_writing(name) for name in ("yanan", "other")] == before
+
+
+def test_a_process_with_the_old_file_takes_nothing_of_the_new_back(region: Region, tmp_path: Path) -> None:
+    region.ring.for_writing("yanan")
+    (tmp_path / "old.json").write_bytes(region.wrapping_keys.read_bytes())
+    late = Region(region.client, tmp_path / "old.json", region.clock)
+    new = rotate(region)
+    region.ring.rewrap()
+    assert late.ring.rewrap().closed == 1
+    assert set(map(frozenset, wrapped_by(region).values())) == {frozenset({new.current.key_id})}
+
+
+def test_old_wrappings_stay_while_one_data_key_does_not_open(region: Region) -> None:
+    region.ring.for_writing("yanan")
+    old = write_wrapping_keys(region.wrapping_keys)
+    region.ring.for_writing("other")
+    write_wrapping_keys(region.wrapping_keys, old.rotated(LATER))
+    result = region.ring.rewrap()
+    assert (result.wrapped, result.closed, result.removed) == (1, 1, 0)
 
 
 def test_the_key_of_an_object_follows_from_its_name_and_purpose(region: Region) -> None:

@@ -1,13 +1,14 @@
 """Debian root filesystems by mmdebstrap, cached by what they are made of.
 
 A root filesystem's key is the hash of its recipe (suite, packages, accounts and the month of the
-archive it was taken from is *not* part of it: a cached one stays until the recipe changes, `./pacs
-up --refresh-images` takes a new one). Which Debian mirror serves is the machine's own business:
-mmdebstrap's default, or the sources of the machine.
+archive it was taken from is *not* part of it: a cached one stays until the recipe changes or it is
+deleted). Which Debian mirror serves is the machine's own business: mmdebstrap's default, or the
+sources of the machine.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -115,7 +116,15 @@ def ensure(recipe: RootFilesystem, progress: Progress | None = None) -> Path:
             "mmdebstrap is not installed", "it makes the root filesystems", "apt-get install mmdebstrap"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    progress = progress or Silent()
+    # Two hosts of one `up` ask for it at once, from threads of one process: the first makes it.
+    with target.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            _make(recipe, target, progress or Silent())
+    return target
+
+
+def _make(recipe: RootFilesystem, target: Path, progress: Progress) -> None:
     item = f"root filesystem {recipe.name}"
     progress.update(item, f"from Debian {recipe.suite}, {len(recipe.packages)} packages")
     partial = target.with_suffix(f".{os.getpid()}.part.tar")
@@ -139,7 +148,6 @@ def ensure(recipe: RootFilesystem, progress: Progress | None = None) -> Path:
         progress.done(item, f"made, {target.stat().st_size >> 20} MiB")
     finally:
         partial.unlink(missing_ok=True)
-    return target
 
 
 def _command(recipe: RootFilesystem, target: Path) -> list[str]:

@@ -28,6 +28,7 @@ class Config:
     certificate_warning_seconds: int = 21 * 86400
     certificate_critical_seconds: int = 3 * 86400
     unsealed_age_seconds: int = 30
+    second_copy_warning_seconds: int = 3600
     disk_warning_free: float = 0.15
     disk_critical_free: float = 0.05
     object_store_warning_used: float = 0.75

@@ -18,6 +18,7 @@ from infra.pki import certificates, enrolment, tokens
 from infra.pki.certificates import KeyPair
 from infra.pki.private_files import read_passphrase, write_private
 from infra.pki.region_ca import RegionAuthorities, RegionNames, ensure_region_ca, revocation_list
+from infra.pki.second_copy import SecondCopyAccess, read_second_copy
 from infra.pki.wrapping_keys import ensure_wrapping_keys
 from infra.supplies import Supplies
 from services.archive.encryption.wrapping_keys import WrappingKeys
@@ -52,10 +53,12 @@ class Credentials:
     """What the gateway shows the archive, so that nobody else in the cluster can speak for a hospital."""
     wrapping_keys: WrappingKeys
     """They open the data keys of everything in the bucket; for the archive alone."""
+    second_copy: SecondCopyAccess | None
+    """Of the other site's bucket, where the region has one; for the archive alone."""
 
 
 def ensure_credentials(region: RegionConfig, supplies: Supplies, now: datetime) -> Credentials:
-    """Open the region's authorities and issue what is missing or about to expire. Raises PkiError."""
+    """Open the region's authorities and issue what is missing or about to expire. Raises PkiError, SuppliesError."""
     directory = supplies.secrets_dir / "pki"
     passphrase = read_passphrase(_ensure_passphrase(supplies.secrets_dir))
     names = RegionNames(region.region.name, region.region.domain)
@@ -89,7 +92,13 @@ def ensure_credentials(region: RegionConfig, supplies: Supplies, now: datetime) 
         token_keys=tokens.public_jwks(tokens.ensure_token_key(directory, passphrase)),
         gateway_key=_ensure_text(directory / "gateway.key"),
         wrapping_keys=ensure_wrapping_keys(directory, passphrase, region.region.name, now),
+        second_copy=_second_copy(region, supplies),
     )
+
+
+def _second_copy(region: RegionConfig, supplies: Supplies) -> SecondCopyAccess | None:
+    config = region.object_store.second_copy
+    return read_second_copy(config, supplies.secrets_dir) if config is not None else None
 
 
 def _identity(pair: KeyPair) -> ServerIdentity:

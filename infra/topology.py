@@ -58,7 +58,11 @@ def build(region: RegionConfig, supplies: Supplies, credentials: Credentials) ->
         "namespaces",
         NamespacesArgs(
             region.kubernetes.pod_security_exceptions,
-            policies(region.network.management, sorted({peer.network for peer in region.archive.calling})),
+            policies(
+                region.network.management,
+                sorted({peer.network for peer in region.archive.calling}),
+                region.object_store.second_copy_port,
+            ),
         ),
         inside.after(),
     )

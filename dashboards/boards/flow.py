@@ -24,6 +24,8 @@ def flow(config: Config) -> Board:
                     storing.pack_size(config),
                     storing.committed(config),
                     storing.failed_steps(config),
+                    storing.second_copy(config),
+                    storing.second_copies(config),
                     storing.unreadable(config),
                     storing.buried(config),
                     reading.connections(config),

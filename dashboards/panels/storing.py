@@ -48,6 +48,33 @@ def waiting(config: Config) -> Panel:
     )
 
 
+def second_copy(config: Config) -> Panel:
+    return Panel(
+        "second_copy",
+        Text("Age of the oldest pack without a second copy", "最旧未异地备份数据包的等待时间"),
+        Text(
+            "Below a minute. Growing: the second site does not answer, or the line to it is full. 0 where there is none.",
+            "应低于一分钟；持续增长说明异地站点无响应或线路已满；未配置时为 0。",
+        ),
+        Unit.SECONDS,
+        (Query(storing.second_copy_age(config), "{{site}}"),),
+        threshold=Threshold(600, config.second_copy_warning_seconds),
+    )
+
+
+def second_copies(config: Config) -> Panel:
+    return Panel(
+        "second_copies",
+        Text("Packs without a second copy, and copying", "未异地备份的数据包与复制速率"),
+        Text("0 waiting; failed copies: never.", "等待数应为 0；不应有失败。"),
+        Unit.COUNT,
+        (
+            Query(storing.second_copy_waiting(config), "waiting {{site}}"),
+            Query(storing.second_copied(config), "{{outcome}} a second"),
+        ),
+    )
+
+
 def commits(config: Config) -> Panel:
     return Panel(
         "commits",

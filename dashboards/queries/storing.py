@@ -45,6 +45,21 @@ def uncommitted_packs(config: Config) -> str:
     return f'sum by (site) (pacs_archive_uncommitted_packs{{site=~"{config.sites}"}})'
 
 
+def second_copy_age(config: Config) -> str:
+    """How long the oldest pack has been committed that is not at the second site, by site."""
+    return f'max by (site) (pacs_archive_second_copy_oldest_age_seconds{{site=~"{config.sites}"}})'
+
+
+def second_copy_waiting(config: Config) -> str:
+    """Committed packs that are not at the second site yet, by site; every replica tells the same."""
+    return f'max by (site) (pacs_archive_second_copy_waiting_packs{{site=~"{config.sites}"}})'
+
+
+def second_copied(config: Config) -> str:
+    """Objects a second for the second site, by outcome."""
+    return _rate("pacs_archive_second_copy_objects_total", "outcome", config)
+
+
 def sealed_packs(config: Config) -> str:
     return _rate("pacs_archive_sealed_packs_total", "site", config)
 

@@ -97,6 +97,14 @@ def storing_alerts(config: Config) -> list[Alert]:
             "Object store or PostgreSQL does not take them. Normal: 0, a handful for seconds.",
         ),
         Alert(
+            "SecondCopyBehind",
+            f"{storing.second_copy_age(config)} > {config.second_copy_warning_seconds}",
+            "10m",
+            TICKET,
+            "{{ $labels.site }}: a pack has waited {{ $value | humanizeDuration }} for its copy at the second site",
+            "What is lost here meanwhile is lost. Normal: below a minute.",
+        ),
+        Alert(
             "StorageRefusing",
             f"{storing.refused_for_room('10m')} > 0",
             "0m",

@@ -12,11 +12,13 @@ from pulumi_kubernetes.core.v1 import ConfigMap, Secret
 
 from infra import naming
 from infra.credentials import Credentials, ServerIdentity
+from infra.pki.second_copy import SecondCopyAccess
 
 GATEWAY_IDENTITY = "gateway-identity"
 CA_IDENTITY = "ca-identity"
 ARCHIVE_IDENTITY = "archive-identity"
 ARCHIVE_WRAPPING_KEYS = "archive-wrapping-keys"
+ARCHIVE_SECOND_COPY = "archive-second-copy"
 TRUST = "region-trust"
 
 
@@ -53,6 +55,8 @@ class Certificates(pulumi.ComponentResource):
         self._opaque(ARCHIVE_IDENTITY, naming.PACS, archive)
         wrapping_keys = given.wrapping_keys.document().decode()
         self._opaque(ARCHIVE_WRAPPING_KEYS, naming.PACS, {"wrapping-keys.json": wrapping_keys})
+        if given.second_copy is not None:
+            self._opaque(ARCHIVE_SECOND_COPY, naming.PACS, second_copy_files(given.second_copy))
         ConfigMap(
             TRUST,
             metadata={"name": TRUST, "namespace": naming.PACS},
@@ -79,6 +83,12 @@ class Certificates(pulumi.ComponentResource):
             string_data=pulumi.Output.secret(dict(files)),
             opts=pulumi.ResourceOptions(parent=self),
         )
+
+
+def second_copy_files(access: SecondCopyAccess) -> dict[str, str]:
+    """File names and contents that the archive reads of the second site."""
+    files = {"access-key": access.access_key, "secret-key": access.secret_key}
+    return files | ({"trust.crt": access.trust} if access.trust is not None else {})
 
 
 def expiry_rules(credentials: Credentials) -> str:

@@ -90,8 +90,11 @@ _RGW = Peer(naming.CEPH, (("app", "rook-ceph-rgw"),))
 _DNS = Peer("kube-system", (("k8s-app", "kube-dns"),))
 
 
-def policies(management: str, callers: Collection[str]) -> list[Policy]:
-    """All policies of the region; hosts are on `management`, DIMSE comes from the networks of `callers` alone."""
+def policies(management: str, callers: Collection[str], second_copy_port: int | None = None) -> list[Policy]:
+    """All policies of the region; hosts are on `management`, DIMSE comes from the networks of `callers` alone.
+
+    The second copy's endpoint lies outside the cluster, under a name: its port is all that can be said of it.
+    """
     return [
         *(_deny_all_but_names(namespace) for namespace in (naming.PACS, naming.MONITORING)),
         Policy(
@@ -115,7 +118,11 @@ def policies(management: str, callers: Collection[str]) -> list[Policy]:
                 Conversation([_PROMETHEUS], [8090]),
                 *([Conversation([Peer(cidr=network) for network in callers], [11112])] if callers else []),
             ],
-            sends=[Conversation([_DATABASE], [5432]), Conversation([_RGW], [443])],
+            sends=[
+                Conversation([_DATABASE], [5432]),
+                Conversation([_RGW], [443]),
+                *([Conversation(ports=[second_copy_port])] if second_copy_port else []),
+            ],
         ),
         Policy("ca", naming.PACS, _pods(naming.CA), receives=[Conversation([_GATEWAY], [9000])]),
         Policy(

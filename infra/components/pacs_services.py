@@ -9,7 +9,13 @@ from pathlib import Path
 import pulumi
 
 from infra import naming
-from infra.components.certificates import ARCHIVE_IDENTITY, ARCHIVE_WRAPPING_KEYS, CA_IDENTITY, TRUST
+from infra.components.certificates import (
+    ARCHIVE_IDENTITY,
+    ARCHIVE_SECOND_COPY,
+    ARCHIVE_WRAPPING_KEYS,
+    CA_IDENTITY,
+    TRUST,
+)
 from infra.components.pods import (
     Object,
     container,
@@ -22,8 +28,10 @@ from infra.components.pods import (
 )
 from infra.components.workloads import config_map, disruption_budget, service, stateful_set
 from infra.config.region import RegionConfig
+from infra.config.sections import SecondCopy
 from infra.credentials import Credentials
 from infra.layout.sizing import size_bytes
+from infra.pki.second_copy import SecondCopyAccess
 from infra.supplies import Supplies
 
 _MAKE_BUCKET = Path(__file__).with_name("make_bucket.py")
@@ -81,6 +89,7 @@ class PacsServices(pulumi.ComponentResource):
                 args.credentials.receipts.chain,
                 args.credentials.token_keys,
                 [key.key_id for key in args.credentials.wrapping_keys.keys],
+                _public_part(args.credentials.second_copy),
             ),
             opts=pulumi.ResourceOptions(parent=self, custom_timeouts=pulumi.CustomTimeouts(create="10m")),
         )
@@ -139,6 +148,20 @@ def archive_environment(region: RegionConfig) -> dict[str, str]:
         "PACS_RECEIPT_KEY_FILE": "/run/pacs/identity/receipts.key",
         "PACS_RECEIPT_CERTIFICATE_FILE": "/run/pacs/identity/receipts.crt",
         "PACS_GATEWAY_KEY_FILE": "/run/pacs/identity/gateway.key",
+        **_second_copy_environment(region.object_store.second_copy),
+    }
+
+
+def _second_copy_environment(copy: SecondCopy | None) -> dict[str, str]:
+    if copy is None:
+        return {}
+    trust = {"PACS_SECOND_COPY_CA_FILE": "/run/pacs/second-copy/trust.crt"} if copy.trust else {}
+    return {
+        "PACS_SECOND_COPY_ENDPOINT": copy.endpoint,
+        "PACS_SECOND_COPY_BUCKET": copy.bucket,
+        "PACS_SECOND_COPY_ACCESS_KEY_FILE": "/run/pacs/second-copy/access-key",
+        "PACS_SECOND_COPY_SECRET_KEY_FILE": "/run/pacs/second-copy/secret-key",
+        **trust,
     }
 
 
@@ -152,6 +175,9 @@ def archive_pod(region: RegionConfig, supplies: Supplies) -> Object:
         "/run/pacs/identity": "identity",
         "/run/pacs/keys": "keys",
     }
+    copy = region.object_store.second_copy
+    if copy is not None:
+        mounts["/run/pacs/second-copy"] = "second-copy"
     image, pull_policy = supplies.images["services"], supplies.pull_policy
     environment = [{"name": name, "value": value} for name, value in archive_environment(region).items()]
     bucket = container(
@@ -193,6 +219,9 @@ def archive_pod(region: RegionConfig, supplies: Supplies) -> Object:
         ),
         _secret("keys", ARCHIVE_WRAPPING_KEYS, ["wrapping-keys.json"]),
     ]
+    if copy is not None:
+        files = ["access-key", "secret-key", *(["trust.crt"] if copy.trust else [])]
+        volumes.append(_secret("second-copy", ARCHIVE_SECOND_COPY, files))
     return pod_spec(
         [main],
         volumes,
@@ -223,6 +252,10 @@ def ca_pod(supplies: Supplies) -> Object:
         {"name": "configuration", "configMap": {"name": "ca-configuration"}},
     ]
     return pod_spec([main], volumes)
+
+
+def _public_part(access: SecondCopyAccess | None) -> list[str | None]:
+    return [] if access is None else [access.access_key, access.trust]
 
 
 def _secret(volume: str, name: str, keys: list[str]) -> Object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -208,12 +209,15 @@ class MutedHealthCheck(Section):
 
 
 class SecondCopy(Section):
-    """An S3 endpoint elsewhere, for packs, WAL and base backups. Declared only: nothing is copied there yet."""
+    """An S3 bucket elsewhere that packs, tombstones and wrapped keys are copied to, encrypted before they leave."""
 
     endpoint: HttpsUrl
     bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    """It must be there already; the credentials may list, read, write and delete in it."""
     credentials: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
     """Name of a file under the state directory's `secrets/` with the lines access_key= and secret_key=."""
+    trust: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    """A file beside it with the CA certificates of the endpoint (PEM); without it the public ones are trusted."""
 
 
 class ObjectStoreConfig(Section):
@@ -238,6 +242,11 @@ class ObjectStoreConfig(Section):
     """Whether the image has ceph-exporter (the vendor's has, Debian's has not)."""
     muted_health_checks: list[MutedHealthCheck] = []
     second_copy: SecondCopy | None = None
+
+    @property
+    def second_copy_port(self) -> int | None:
+        """Where the archive goes out to; None where there is no second copy."""
+        return None if self.second_copy is None else urlsplit(self.second_copy.endpoint).port or 443
 
 
 class Database(Section):

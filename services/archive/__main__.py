@@ -2,8 +2,8 @@
 
 `serve` (the default) runs until SIGTERM or SIGINT. `rebuild` enters every stored pack that has no row
 and ends; on an empty database it makes the index from packs alone. `keys`, `rotate-keys` and `reencrypt` are of
-encryption at rest (docs/keys.md). A chore prints one JSON document. Exit codes: 0 done, 1 failed,
-2 wrong settings, 4 a dependency is away, run it again.
+encryption at rest, `second-copy` and `restore` of the second copy (docs/keys.md). A chore prints one JSON document.
+Exit codes: 0 done, 1 failed, 2 wrong settings, 4 a dependency is away, run it again.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from services.archive.encryption import commands
 from services.archive.index.rebuild import Rebuilt, enter_missing
 from services.archive.migrate import migrate
 from services.archive.parts import parts_of, sink_of
+from services.archive.second_copy import commands as second_copies
 from services.archive.settings import ArchiveSettings
 from services.archive.tombstones.burial import Burial
 from services.common import logs
@@ -151,6 +152,8 @@ CHORES: dict[str, Callable[[ArchiveSettings], Mapping[str, Any]]] = {
     "keys": commands.keys,
     "rotate-keys": commands.rotate_keys,
     "reencrypt": commands.reencrypt,
+    "second-copy": second_copies.second_copy,
+    "restore": second_copies.restore,
 }
 
 

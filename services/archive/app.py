@@ -34,7 +34,7 @@ from services.archive.index.rebuild import enter_missing
 from services.archive.ingest.routes import Ingest
 from services.archive.ingest.service import IngestService
 from services.archive.migrate import migrate_patiently
-from services.archive.parts import Parts, outbox_of, parts_of, sink_of
+from services.archive.parts import Parts, outbox_of, parts_of, second_copy_of, sink_of
 from services.archive.settings import ArchiveSettings, StoreKind
 from services.archive.tombstones.burial import Burial
 from services.archive.tombstones.deletion import Deletion
@@ -111,6 +111,12 @@ class Archive:
         self.verifier = TokenVerifier(settings.token_jwks_file, settings.audiences, parts.clock)
         self.public = self._public(incoming)
         self.internal = self._internal(incoming)
+        copies = second_copy_of(settings, parts)
+        self._second_copy = (
+            threading.Thread(target=copies.run, args=(self._stop,), name="second-copy", daemon=True)
+            if copies is not None
+            else None
+        )
         self._keeper = threading.Thread(target=self.bring_up_to_date, name="archive-keeper", daemon=True)
 
     def start(self) -> None:
@@ -120,6 +126,8 @@ class Archive:
         self.sealer.start()
         self.dimse.start()
         self._keeper.start()
+        if self._second_copy is not None:
+            self._second_copy.start()
 
     def stop(self) -> None:
         """Take nothing more, give what was taken time to reach store and index, and end.
@@ -189,7 +197,8 @@ class Archive:
 
     def _health(self) -> list[Route]:
         def threads() -> str | None:
-            return ended([*self.log.threads, *self.sealer.threads, *self.dimse.threads])
+            copies = [self._second_copy] if self._second_copy is not None else []
+            return ended([*self.log.threads, *self.sealer.threads, *self.dimse.threads, *copies])
 
         return health_routes(self._probes(), vital={"threads": threads})
 

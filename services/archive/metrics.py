@@ -82,6 +82,16 @@ class ArchiveMetrics:
             "dependency_up", "1 while a dependency answered its last probe.", "dependency"
         )
 
+        self.second_copy_waiting = gauge(
+            "second_copy_waiting_packs", "Committed packs that are not at the second site yet."
+        )
+        self.second_copy_age = gauge(
+            "second_copy_oldest_age_seconds", "How long the oldest of them has been committed; 0 without any."
+        )
+        self.second_copied = counter(
+            "second_copy_objects_total", "Objects for the second site: copied, present, failed.", "outcome"
+        )
+
     def instances_committed(self, outcome: Outcome) -> None:
         """Count what a commit changed."""
         for result, count in (

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from services.archive.adapters.filesystem_store import FilesystemStore
+from services.archive.adapters.postgres_copies import PostgresCopyQueue
 from services.archive.adapters.postgres_index import PostgresIndex
 from services.archive.adapters.postgres_keys import PostgresKeyRegister
 from services.archive.adapters.timed_store import TimedStore
@@ -20,6 +21,8 @@ from services.archive.encryption.wrapping_keys import FileKeyProvider
 from services.archive.metrics import ArchiveMetrics
 from services.archive.outbox import Outbox
 from services.archive.ports import Index, ObjectStore
+from services.archive.second_copy.copier import Copier
+from services.archive.second_copy.keeper import SecondCopyKeeper
 from services.archive.settings import ArchiveSettings, StoreKind
 from services.common.clock import Clock, SystemClock
 from services.common.settings import read_secret
@@ -80,6 +83,31 @@ def bucket_of(settings: ArchiveSettings) -> RgwStore:
         secret_key=read_secret(settings.store_secret_key_file),
         ca_file=settings.store_ca_file,
     )
+
+
+def second_bucket_of(settings: ArchiveSettings) -> RgwStore | None:
+    """The bucket of the second copy as it is, sealed objects and all; None where there is none."""
+    if not settings.second_copy_endpoint:
+        return None
+    from services.archive.adapters.rgw_store import RgwStore  # noqa: PLC0415 - see `bucket_of`
+
+    assert settings.second_copy_access_key_file and settings.second_copy_secret_key_file  # noqa: S101
+    return RgwStore.connect(
+        settings.second_copy_endpoint,
+        settings.second_copy_bucket,
+        access_key=read_secret(settings.second_copy_access_key_file),
+        secret_key=read_secret(settings.second_copy_secret_key_file),
+        ca_file=settings.second_copy_ca_file,
+    )
+
+
+def second_copy_of(settings: ArchiveSettings, parts: Parts) -> SecondCopyKeeper | None:
+    """What keeps the second copy up to date; None where there is none."""
+    target = second_bucket_of(settings)
+    if target is None or parts.keys is None:
+        return None
+    copier = Copier(parts.store, target, parts.keys.ring, settings.region)
+    return SecondCopyKeeper(copier, PostgresCopyQueue(settings.dsn), parts.metrics, parts.clock)
 
 
 def _issuer(settings: ArchiveSettings, clock: Clock) -> ReceiptIssuer | None:

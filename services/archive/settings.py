@@ -64,6 +64,14 @@ class ArchiveSettings(ServiceSettings):
         description="rgw: the region's wrapping keys; with them every object is encrypted (ADR-0018)",
     )
 
+    second_copy_endpoint: str = Field(default="", description="https URL of the second site; empty: no copy")
+    second_copy_bucket: str = ""
+    second_copy_access_key_file: Path | None = None
+    second_copy_secret_key_file: Path | None = None
+    second_copy_ca_file: Path | None = Field(
+        default=None, description="CA certificates of the second site; None: the public ones"
+    )
+
     database_url: SecretStr | None = None
     database_url_file: Path | None = None
     database_connections: int = Field(default=8, ge=1, le=100)
@@ -100,6 +108,17 @@ class ArchiveSettings(ServiceSettings):
         if self.wrapping_keys_file is not None and self.store is not StoreKind.RGW:
             raise ValueError(
                 "PACS_WRAPPING_KEYS_FILE needs PACS_STORE=rgw: a directory's encryption is its file system's"
+            )
+        copy = (
+            self.second_copy_bucket,
+            self.second_copy_access_key_file,
+            self.second_copy_secret_key_file,
+            self.wrapping_keys_file,
+        )
+        if self.second_copy_endpoint and not all(copy):
+            raise ValueError(
+                "PACS_SECOND_COPY_ENDPOINT needs PACS_SECOND_COPY_BUCKET, PACS_SECOND_COPY_ACCESS_KEY_FILE,"
+                " PACS_SECOND_COPY_SECRET_KEY_FILE and PACS_WRAPPING_KEYS_FILE: nothing leaves in clear"
             )
         if (self.tls_key_file is None) != (self.tls_certificate_file is None):
             raise ValueError("PACS_TLS_KEY_FILE and PACS_TLS_CERTIFICATE_FILE go together")

@@ -168,6 +168,9 @@ CASES = (
         "PacksNotCommitted", "always some, and never for long",
         archive("uncommitted_packs", "3 0 2 0 1 0 4 0 2 0 1 0 2 0 1 0 3 0"), 17, 0,
     ),
+    Case("SecondCopyBehind", "two hours", archive("second_copy_oldest_age_seconds", "3000+60x60"), 40, 1),
+    Case("SecondCopyBehind", "a minute", archive("second_copy_oldest_age_seconds", "60x60"), 40, 0),
+    Case("SecondCopyBehind", "no second copy", archive("second_copy_oldest_age_seconds", "0x60"), 40, 0),
     Case(
         "StorageRefusing", "no room",
         archive("refused_requests_total", "0x5 3x20", ',reason="no-room"'), 10, 1,

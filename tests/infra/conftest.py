@@ -17,6 +17,7 @@ from pulumi.runtime import mocks, rpc
 
 from infra.config.region import RegionConfig, load_region
 from infra.credentials import Credentials, ensure_credentials
+from infra.pki.private_files import write_private
 from infra.supplies import ImageArchive, Supplies, Versions, image_references
 from infra.topology import build
 
@@ -174,6 +175,15 @@ def supplies_for(region: RegionConfig, state_dir: Path) -> Supplies:
     )
 
 
+def give_second_copy(region: RegionConfig, supplies: Supplies) -> None:
+    """The access key that an operator of a region with a second copy writes beside its other secrets."""
+    copy = region.object_store.second_copy
+    if copy is not None:
+        write_private(
+            supplies.secrets_dir / copy.credentials, b"access_key=AKSECOND\nsecret_key=of-the-second-site\n"
+        )
+
+
 def run(
     region: RegionConfig, supplies: Supplies, credentials: Credentials, *, preview: bool = False
 ) -> Recording:
@@ -205,6 +215,7 @@ class Built:
 def _build_stack(stack: str, state_dir: Path) -> Built:
     region = load_region(stack)
     supplies = supplies_for(region, state_dir)
+    give_second_copy(region, supplies)
     credentials = ensure_credentials(region, supplies, NOW)
     applied = run(region, supplies, credentials)
     return Built(stack, region, credentials, applied, run(region, supplies, credentials, preview=True))

@@ -56,10 +56,10 @@ class RgwStore:
         *,
         access_key: str,
         secret_key: str,
-        ca_file: Path,
+        ca_file: Path | None,
         connections: int = 16,
     ) -> RgwStore:
-        """The store at `endpoint` (https://host:port), whose certificate must chain to `ca_file`."""
+        """The store at `endpoint` (https://host:port), whose certificate must chain to `ca_file`; None: a public CA."""
         if not endpoint.startswith("https://"):
             raise ValueError(f"{endpoint} is not an https address: packs and keys travel over TLS only")
         client = boto3.client(
@@ -68,7 +68,7 @@ class RgwStore:
             aws_access_key_id=access_key,
             aws_secret_access_key=secret_key,
             region_name="us-east-1",  # RGW's default zone group answers to any name; SigV4 wants one
-            verify=str(ca_file),
+            verify=str(ca_file) if ca_file else True,
             config=Config(
                 signature_version="s3v4",
                 s3={"addressing_style": "path", "payload_signing_enabled": False},

@@ -77,3 +77,12 @@ def test_dimse_comes_from_the_callers_networks_and_without_callers_from_nowhere(
 
     assert sources(CALLERS) == CALLERS
     assert sources([]) == []
+
+
+def test_the_archive_reaches_the_outside_only_for_a_second_copy() -> None:
+    def outward(port: int | None) -> list[object]:
+        (archive,) = [policy for policy in policies("10.90.0.0/24", [], port) if policy.name == "archive"]
+        return [rule["ports"] for rule in archive.spec()["egress"] if "to" not in rule]
+
+    assert outward(None) == []
+    assert outward(8443) == [[{"port": 8443, "protocol": "TCP"}]]

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from infra.components.certificates import second_copy_files
 from infra.components.pacs_services import archive_environment, archive_pod, ca_pod
 from infra.config.region import load_region
+from infra.config.sections import SecondCopy
 from infra.credentials import ServerIdentity
 from infra.pki.enrolment import StepCaSettings
 from infra.pki.region_ca import RegionNames
+from infra.pki.second_copy import SecondCopyAccess
 from services.archive.settings import ArchiveSettings
 from tests.infra.conftest import Built, plain_values, revealed, run, supplies_for
 
@@ -82,6 +85,37 @@ def test_the_wrapping_keys_reach_the_archive_alone_and_as_a_secret(built: Built)
         if "archive-wrapping-keys" in json.dumps(revealed(entry.inputs).get("spec", {}))
     ]
     assert users == ["archive"]
+
+
+def test_the_archive_gets_the_second_copys_access_where_there_is_one(built: Built) -> None:
+    copy = built.region.object_store.second_copy
+    secrets = [
+        revealed(entry.inputs)["stringData"]
+        for entry in built.applied.of_type("core/v1:Secret")
+        if entry.name == "archive-second-copy"
+    ]
+    environment = archive_environment(built.region)
+    if copy is None:
+        assert secrets == []
+        assert not any(name.startswith("PACS_SECOND_COPY") for name in environment)
+        return
+    assert secrets == [{"access-key": "AKSECOND", "secret-key": "of-the-second-site"}]
+    assert environment["PACS_SECOND_COPY_ENDPOINT"] == copy.endpoint
+    shown = [text for entry in built.applied.registrations for text in plain_values(entry.inputs)]
+    assert [text for text in shown if "of-the-second-site" in text] == []
+
+
+def test_a_second_sites_own_authorities_are_mounted_and_named() -> None:
+    region = load_region("yanan")
+    copy = SecondCopy(endpoint="https://s3.example:8443", bucket="second", credentials="x", trust="x.pem")
+    store = region.object_store.model_copy(update={"second_copy": copy})
+    region = region.model_copy(update={"object_store": store})
+    assert archive_environment(region)["PACS_SECOND_COPY_CA_FILE"] == "/run/pacs/second-copy/trust.crt"
+    pod = archive_pod(region, supplies_for(region, Path("/state")))
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "second-copy"]
+    assert [item["key"] for item in volume["secret"]["items"]] == ["access-key", "secret-key", "trust.crt"]
+    assert second_copy_files(SecondCopyAccess("a", "s", "PEM"))["trust.crt"] == "PEM"
+    assert store.second_copy_port == 8443
 
 
 def test_another_wrapping_key_rolls_the_archive(built: Built) -> None:

@@ -12,7 +12,7 @@ from infra.components.branch import branch_node_variables, branch_variables
 from infra.components.cluster import node_variables
 from infra.config.region import RegionConfig, load_region
 from infra.credentials import Credentials, ensure_credentials
-from tests.infra.conftest import NOW, supplies_for
+from tests.infra.conftest import NOW, give_second_copy, supplies_for
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 
@@ -48,6 +48,7 @@ def test_a_branch_is_told_everything_its_roles_require_and_no_secret(
     region: RegionConfig, tmp_path: Path
 ) -> None:
     supplies = supplies_for(region, tmp_path)
+    give_second_copy(region, supplies)
     credentials: Credentials = ensure_credentials(region, supplies, NOW)
     for branch in region.branches:
         node = branch_node_variables(region, branch, supplies)

@@ -279,8 +279,8 @@ def test_the_schema_refuses_an_unknown_key() -> None:
         jsonschema.validate({"config": {CONFIG_KEY: region}}, json.loads(render()))
 
 
-WITHOUT_EFFECT = {"Institution.title", "Branch.title", "ObjectStoreConfig.second_copy"}
-"""Names for whoever reads the file; and the second copy, of which CHANGELOG.md says that it does not exist yet."""
+WITHOUT_EFFECT = {"Institution.title", "Branch.title"}
+"""Names for whoever reads the file."""
 
 
 def test_every_key_of_a_stack_file_is_read_by_the_program() -> None:
@@ -290,5 +290,4 @@ def test_every_key_of_a_stack_file_is_read_by_the_program() -> None:
     schema = RegionConfig.model_json_schema()["$defs"]
     keys = {(section, key) for section, model in schema.items() for key in model.get("properties", {})}
     ignored = {f"{section}.{key}" for section, key in keys if not re.search(rf"\.{key}\b", program)}
-    ignored -= {one for one in ignored if one.startswith("SecondCopy.")}
     assert ignored == WITHOUT_EFFECT

@@ -62,6 +62,7 @@ def build(region: RegionConfig, supplies: Supplies, credentials: Credentials) ->
                 region.network.management,
                 sorted({peer.network for peer in region.archive.calling}),
                 region.object_store.second_copy_port,
+                [(one.host, one.port) for one in region.archive.destinations],
             ),
         ),
         inside.after(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from typing import Any
 
 from infra import naming
@@ -90,8 +91,14 @@ _RGW = Peer(naming.CEPH, (("app", "rook-ceph-rgw"),))
 _DNS = Peer("kube-system", (("k8s-app", "kube-dns"),))
 
 
-def policies(management: str, callers: Collection[str], second_copy_port: int | None = None) -> list[Policy]:
-    """All policies of the region; hosts are on `management`, DIMSE comes from the networks of `callers` alone.
+def policies(
+    management: str,
+    callers: Collection[str],
+    second_copy_port: int | None = None,
+    destinations: Collection[tuple[str, int]] = (),
+) -> list[Policy]:
+    """All policies of the region; hosts are on `management`, DIMSE comes from the networks of `callers` alone and
+    goes to `destinations` (hosts and ports) alone; one that is known by name may be at any address.
 
     The second copy's endpoint lies outside the cluster, under a name: its port is all that can be said of it.
     """
@@ -122,6 +129,10 @@ def policies(management: str, callers: Collection[str], second_copy_port: int | 
                 Conversation([_DATABASE], [5432]),
                 Conversation([_RGW], [443]),
                 *([Conversation(ports=[second_copy_port])] if second_copy_port else []),
+                *(
+                    Conversation([Peer(cidr=f"{host}/32")] if _is_address(host) else [], [port])
+                    for host, port in sorted(destinations)
+                ),
             ],
         ),
         Policy("ca", naming.PACS, _pods(naming.CA), receives=[Conversation([_GATEWAY], [9000])]),
@@ -160,6 +171,14 @@ def policies(management: str, callers: Collection[str], second_copy_port: int | 
             sends=[Conversation(ports=[443])],
         ),
     ]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        IPv4Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def enforcement(cni: str) -> str:

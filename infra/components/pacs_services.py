@@ -128,7 +128,11 @@ def archive_environment(region: RegionConfig) -> dict[str, str]:
         "PACS_TLS_KEY_FILE": "/run/pacs/identity/tls.key",
         "PACS_DIMSE_PORT": str(_DIMSE),
         # The node port keeps the caller's own address, so that title and network can be judged together.
-        "PACS_DIMSE_CALLERS": json.dumps([peer.model_dump() for peer in region.archive.calling]),
+        "PACS_DIMSE_CALLERS": json.dumps(
+            [peer.model_dump(exclude_none=True) for peer in region.archive.calling]
+        ),
+        "PACS_DIMSE_DESTINATIONS": json.dumps([one.model_dump() for one in region.archive.destinations]),
+        "PACS_DIMSE_CA_FILE": "/run/pacs/trust/root.crt",
         "PACS_EPOCH": str(region.region.epoch),
         "PACS_MEMORY_BYTES": str(size_bytes(region.archive.memory)),
         "PACS_SPOOL_DIRECTORY": "/var/lib/pacs/spool",

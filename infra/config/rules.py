@@ -27,6 +27,8 @@ def check(region: RegionConfig) -> None:
     _networks_are_disjoint(region)
     _addresses_are_inside_their_networks(region)
     _institutions_are_known(region)
+    _callers_see_and_send_what_is_allowed(region)
+    _destinations_are_inside_or_over_tls(region)
     _refused_sites_are_known(region)
     _ae_titles_are_unique(region)
     _disks_fit_the_host_kind(region)
@@ -153,6 +155,53 @@ def _institutions_are_known(region: RegionConfig) -> None:
             f"one of {known}",
             "Add it to region.institutions, or correct the name",
         )
+
+
+def _callers_see_and_send_what_is_allowed(region: RegionConfig) -> None:
+    known = [institution.name for institution in region.region.institutions]
+    # A branch holds its own institution's images, and a caller of it asks for those.
+    places = [("archive", region.archive.calling, region.archive.destinations, known)]
+    places += [(f"branch {b.site}", b.calling, b.destinations, [b.institution]) for b in region.branches]
+    for owner, callers, destinations, allowed in places:
+        titles = [one.ae_title for one in destinations]
+        twice = _duplicates(titles)
+        _refuse(bool(twice), f"{owner}: destinations listed twice: {twice}", "each once", "Remove one")
+        for peer in callers:
+            foreign = sorted(set(peer.institutions or ()) - set(allowed))
+            _refuse(
+                bool(foreign),
+                f"{owner}: calling {peer.ae_title} with institutions {foreign}",
+                f"some of {allowed}",
+                "Correct the names, or take them away",
+            )
+            unknown = sorted(set(peer.moves_to) - set(titles))
+            _refuse(
+                bool(unknown),
+                f"{owner}: calling {peer.ae_title} moves_to {unknown}",
+                f"AE titles under its destinations, which are {titles}",
+                "Add the destination, or correct the title",
+            )
+
+
+def _destinations_are_inside_or_over_tls(region: RegionConfig) -> None:
+    places = [("archive", region.archive.destinations, _PRIVATE)]
+    places += [(f"branch {b.site}", b.destinations, [IPv4Network(b.lan)]) for b in region.branches]
+    for owner, destinations, networks in places:
+        for one in destinations:
+            _refuse(
+                not one.tls and not _is_inside(one.host, networks),
+                f"{owner}: destination {one.ae_title} at {one.host} without TLS",
+                f"an address inside {', '.join(map(str, networks))}",
+                "Correct the address, or speak TLS; DICOM without it stays inside",
+            )
+
+
+def _is_inside(host: str, networks: Iterable[IPv4Network]) -> bool:
+    try:
+        address = IPv4Address(host)
+    except ValueError:
+        return False
+    return any(address in network for network in networks)
 
 
 def _refused_sites_are_known(region: RegionConfig) -> None:

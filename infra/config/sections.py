@@ -278,6 +278,21 @@ class CallingPeer(Section):
 
     ae_title: AETitle
     network: Cidr
+    institutions: list[InstitutionName] | None = None
+    """Whose images it may query and retrieve; the site's own institution alone unless said, an empty list nobody's."""
+    moves_to: list[AETitle] = []
+    """AE titles under `destinations` that it may have images sent to (C-MOVE); none unless said."""
+
+
+class Destination(Section):
+    """A system that images may be sent to (C-MOVE). There are no others."""
+
+    ae_title: AETitle
+    host: Address | Fqdn
+    """Its address; by name only with TLS, whose certificate proves the name."""
+    port: Port = 104
+    tls: bool = False
+    """Speak TLS 1.2 or 1.3; its certificate must be of the region's CA."""
 
 
 class Archive(Section):
@@ -290,6 +305,8 @@ class Archive(Section):
     """DIMSE for systems inside the data centre. 104 and 11112 lie outside the node-port range."""
     calling: list[CallingPeer]
     """Who may call there, from which network; without an entry the port is not opened."""
+    destinations: list[Destination] = []
+    """Where callers may have images sent."""
     replicas: int = Field(ge=1, le=16)
     spool_size: Size
     """Segments and packs that are not yet in the object store."""
@@ -323,6 +340,8 @@ class Branch(Section):
     ae_title: AETitle
     dimse_port: Port = 11112
     calling: list[CallingPeer] = Field(min_length=1)
+    destinations: list[Destination] = []
+    """Where callers may have images sent."""
     retention: Retention = "P3M"
     daily_volume: Size
     """Images a day, for the check that the retention fits on the disk."""

@@ -24,17 +24,28 @@ from services.archive.dicomweb.wado import Retrieval
 from services.archive.dimse.caller import Rights, rights_of
 from services.archive.dimse.connection import ConnectionLimits
 from services.archive.dimse.find import Find
+from services.archive.dimse.get import Get
+from services.archive.dimse.move import Move
+from services.archive.dimse.outgoing import Source
 from services.archive.dimse.query_retrieve import query_retrieve
 from services.archive.dimse.request import Request
 from services.archive.dimse.server import DimseListener, DimseServer
 from services.archive.dimse.service_class import ServiceClass
 from services.archive.dimse.storage import Storage
+from services.archive.dimse.transcoder import NativeTranscoder
 from services.archive.incoming import Incoming
 from services.archive.index.rebuild import enter_missing
 from services.archive.ingest.routes import Ingest
 from services.archive.ingest.service import IngestService
 from services.archive.migrate import migrate_patiently
-from services.archive.parts import Parts, outbox_of, parts_of, second_copy_of, sink_of
+from services.archive.parts import (
+    Parts,
+    destination_tls,
+    outbox_of,
+    parts_of,
+    second_copy_of,
+    sink_of,
+)
 from services.archive.settings import ArchiveSettings, StoreKind
 from services.archive.tombstones.burial import Burial
 from services.archive.tombstones.deletion import Deletion
@@ -155,7 +166,20 @@ class Archive:
             callers = settings.dimse_callers
             return rights_of(callers, request.calling_ae, request.address, settings.institution)
 
-        return query_retrieve(Find(parts.index, rights, settings.ae_title, parts.metrics))
+        source = Source(parts.store, NativeTranscoder())
+        return query_retrieve(
+            Find(parts.index, rights, settings.ae_title, parts.metrics),
+            Get(parts.index, source, rights, parts.metrics),
+            Move(
+                parts.index,
+                source,
+                rights,
+                destinations=settings.dimse_destinations,
+                ae_title=settings.ae_title,
+                tls=destination_tls(settings),
+                observer=parts.metrics,
+            ),
+        )
 
     def _public(self, incoming: Incoming) -> ASGIApp:
         parts, settings = self.parts, self._settings

@@ -77,6 +77,10 @@ class ArchiveMetrics:
         self.dimse_find_seconds = histogram(
             "dimse_find_seconds", "Seconds of a C-FIND until its last response."
         )
+        self.dimse_sent = counter(
+            "dimse_sent_instances_total", "Instances that C-GET and C-MOVE sent: get, move; sent, failed.",
+            "operation", "result",
+        )  # fmt: skip
         self.associations = gauge("open_associations", "DIMSE associations that are open now.")
         self.dependency_up = gauge(
             "dependency_up", "1 while a dependency answered its last probe.", "dependency"
@@ -117,6 +121,13 @@ class ArchiveMetrics:
     def dimse_query(self, status: int, seconds: float) -> None:
         self.dimse_find_seconds.observe(seconds)
         if status not in (0x0000, 0xFE00):
+            self.refused.labels("dimse", f"{status:04X}").inc()
+
+    def dimse_retrieved(self, operation: str, status: int, sent: int, failed: int) -> None:
+        for result, count in (("sent", sent), ("failed", failed)):
+            if count:
+                self.dimse_sent.labels(operation, result).inc(count)
+        if status not in (0x0000, 0xB000, 0xFE00):
             self.refused.labels("dimse", f"{status:04X}").inc()
 
     def association_accepted(self, calling_ae: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from services.archive.adapters.postgres_index import PostgresIndex
 from services.archive.adapters.postgres_keys import PostgresKeyRegister
 from services.archive.adapters.timed_store import TimedStore
 from services.archive.commit import ArchiveSink, ReceiptIssuer
+from services.archive.dimse.destination import client_context
 from services.archive.encryption.customer_keys import CustomerKeys
 from services.archive.encryption.key_ring import KeyRing
 from services.archive.encryption.wrapping_keys import FileKeyProvider
@@ -136,3 +138,10 @@ def outbox_of(settings: ArchiveSettings) -> Outbox | None:
         settings.receipts_directory,
         settings.quarantine_directory,
     )
+
+
+def destination_tls(settings: ArchiveSettings) -> ssl.SSLContext | None:
+    """How destinations are spoken to over TLS; None where no CA is named for them."""
+    if settings.dimse_ca_file is None:
+        return None
+    return client_context(settings.dimse_ca_file, settings.tls_certificate_file, settings.tls_key_file)

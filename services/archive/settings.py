@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 
 from services.archive.dimse.caller import Caller
+from services.archive.dimse.destination import Destination
 from services.common.settings import AETitle, ServiceSettings, read_secret
 
 
@@ -33,7 +34,17 @@ class ArchiveSettings(ServiceSettings):
     ae_title: AETitle = "PACS"
     dimse_callers: tuple[Caller, ...] = Field(
         default=(),
-        description='who may call from where, JSON: [{"ae_title":"CT1","network":"10.91.1.0/30"}]; empty: nobody',
+        description='who may call from where, JSON: [{"ae_title":"CT1","network":"10.91.1.0/30"}]; empty: nobody.'
+        " institutions: whose data it may query and retrieve (without it: this site's own);"
+        " moves_to: AE titles of destinations that it may send to",
+    )
+    dimse_destinations: tuple[Destination, ...] = Field(
+        default=(),
+        description="the targets of C-MOVE, JSON:"
+        ' [{"ae_title":"WS1","host":"10.91.1.9","port":104,"tls":false}]; empty: none',
+    )
+    dimse_ca_file: Path | None = Field(
+        default=None, description="CA certificates that destinations with TLS are checked against, PEM"
     )
 
     memory_bytes: int = Field(
@@ -119,6 +130,10 @@ class ArchiveSettings(ServiceSettings):
             raise ValueError(
                 "PACS_SECOND_COPY_ENDPOINT needs PACS_SECOND_COPY_BUCKET, PACS_SECOND_COPY_ACCESS_KEY_FILE,"
                 " PACS_SECOND_COPY_SECRET_KEY_FILE and PACS_WRAPPING_KEYS_FILE: nothing leaves in clear"
+            )
+        if any(one.tls for one in self.dimse_destinations) and self.dimse_ca_file is None:
+            raise ValueError(
+                "a destination with TLS needs PACS_DIMSE_CA_FILE to check its certificate against"
             )
         if (self.tls_key_file is None) != (self.tls_certificate_file is None):
             raise ValueError("PACS_TLS_KEY_FILE and PACS_TLS_CERTIFICATE_FILE go together")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -160,3 +161,6 @@ def test_a_branchs_archive_takes_each_device_from_its_own_network_only(rendered:
     callers = TypeAdapter(tuple[Caller, ...]).validate_json(given)
     wanted = [(peer.ae_title, peer.network) for peer in load_region("local").branches[0].calling]
     assert [(caller.ae_title, str(caller.network)) for caller in callers] == wanted
+    assert {(caller.institutions, caller.moves_to) for caller in callers} == {(None, frozenset())}
+    environment = {variable["name"]: variable["value"] for variable in archive["env"]}
+    assert json.loads(environment["PACS_DIMSE_DESTINATIONS"]) == []

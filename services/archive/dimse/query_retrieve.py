@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from pynetdicom import evt
-from pynetdicom.dimse_primitives import C_FIND
+from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE
 
 from services.archive.dimse.find import Find
+from services.archive.dimse.get import Get
 from services.archive.dimse.information_model import MODELS
+from services.archive.dimse.move import Move
 from services.archive.dimse.service_class import ServiceClass
 
 
-def query_retrieve(find: Find) -> ServiceClass:
-    """C-FIND of both information models; relational queries are granted to whoever asks for them."""
+def query_retrieve(find: Find, get: Get, move: Move) -> ServiceClass:
+    """Both information models; relational queries and retrieval are granted to whoever asks for them."""
     return ServiceClass(
-        [model.find for model in MODELS],
+        [sop_class for model in MODELS for sop_class in (model.find, model.move, model.get)],
         handlers={evt.EVT_SOP_EXTENDED: _negotiate},
-        requests={C_FIND: find.answer},
+        requests={C_FIND: find.answer, C_GET: get.answer, C_MOVE: move.answer},
     )
 
 

@@ -60,7 +60,7 @@ class Request:
     @property
     def move_destination(self) -> str:
         """AE title that a C-MOVE names (0000,0600)."""
-        return str(self._message.MoveDestination or "").strip()
+        return str(getattr(self._message, "MoveDestination", None) or "").strip()
 
     @property
     def is_relational(self) -> bool:

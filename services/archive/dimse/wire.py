@@ -17,7 +17,6 @@ _FLUSH_BYTES = 256 << 10
 _COMMAND, _LAST = 0x01, 0x02
 NO_DATA_SET, DATA_SET = 0x0101, 0x0001
 _UIDS = frozenset({0x0002, 0x0003, 0x1000})
-_TEXTS = frozenset({0x0600, 0x0902, 0x1030})
 
 Command = Mapping[int, int | str]
 """Elements of group 0000 by element number: UIDs and texts as text, all others as 16-bit numbers."""
@@ -30,6 +29,22 @@ def encode_command(command: Command) -> bytes:
         for number, value in sorted((number, _value(number, given)) for number, given in command.items())
     )
     return struct.pack("<HHII", 0, 0, 4, len(elements)) + elements
+
+
+def decode_command(encoded: bytes | bytearray) -> dict[int, bytes]:
+    """The values of a command set by element number. Raises `ValueError` where the bytes are none."""
+    found: dict[int, bytes] = {}
+    position = 0
+    while position < len(encoded):
+        if position + 8 > len(encoded):
+            raise ValueError("a command set that ends within an element")
+        group, element, length = struct.unpack_from("<HHI", encoded, position)
+        position += 8
+        if group or length > len(encoded) - position:
+            raise ValueError("a command set with other elements, or that ends early")
+        found[element] = bytes(encoded[position : position + length])
+        position += length
+    return found
 
 
 def _value(number: int, given: int | str) -> bytes:

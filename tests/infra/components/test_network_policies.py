@@ -86,3 +86,20 @@ def test_the_archive_reaches_the_outside_only_for_a_second_copy() -> None:
 
     assert outward(None) == []
     assert outward(8443) == [[{"port": 8443, "protocol": "TCP"}]]
+
+
+def test_the_archive_reaches_its_destinations_and_no_other_system() -> None:
+    (archive,) = [
+        policy
+        for policy in policies(
+            "10.90.0.0/24", CALLERS, None, [("10.1.1.9", 104), ("ws.hospital.example", 2762)]
+        )
+        if policy.name == "archive"
+    ]
+    egress = archive.spec()["egress"]
+    assert {
+        "to": [{"ipBlock": {"cidr": "10.1.1.9/32"}}],
+        "ports": [{"port": 104, "protocol": "TCP"}],
+    } in egress
+    assert {"ports": [{"port": 2762, "protocol": "TCP"}]} in egress
+    assert len(egress) == 4

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,11 @@ def test_the_archive_understands_every_setting_it_is_given(
     assert settings.site == "centre"
     wanted = [(peer.ae_title, peer.network) for peer in load_region(stack).archive.calling]
     assert [(caller.ae_title, str(caller.network)) for caller in settings.dimse_callers] == wanted
+    for peer, caller in zip(load_region(stack).archive.calling, settings.dimse_callers, strict=True):
+        assert caller.institutions == (None if peer.institutions is None else frozenset(peer.institutions))
+        assert caller.moves_to == frozenset(peer.moves_to)
+    declared = [one.model_dump() for one in load_region(stack).archive.destinations]
+    assert [asdict(one) for one in settings.dimse_destinations] == declared
 
 
 def test_the_centres_dimse_port_is_open_only_where_somebody_may_call(built: Built) -> None:

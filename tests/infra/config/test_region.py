@@ -154,6 +154,31 @@ RULES: list[tuple[str, str, Change]] = [
         "listed twice",
         lambda r: r["branches"][0]["calling"][1].update(ae_title="CT1"),
     ),
+    (
+        "a caller that may see an unknown institution",
+        "some of ['yanan']",
+        lambda r: r["branches"][0]["calling"][0].update(institutions=["nowhere"]),
+    ),
+    (
+        "a caller that sends to a system that is not declared",
+        "AE titles under its destinations",
+        lambda r: r["branches"][0]["calling"][0].update(moves_to=["WS1"]),
+    ),
+    (
+        "a destination outside the hospital without TLS",
+        "destination WS1 at 10.1.1.1 without TLS",
+        lambda r: r["branches"][0].update(destinations=[{"ae_title": "WS1", "host": "10.1.1.1"}]),
+    ),
+    (
+        "a destination by name without TLS",
+        "destination WS1 at ws.example.org without TLS",
+        lambda r: r["archive"].update(destinations=[{"ae_title": "WS1", "host": "ws.example.org"}]),
+    ),
+    (
+        "a destination listed twice",
+        "destinations listed twice",
+        lambda r: r["archive"].update(destinations=[{"ae_title": "WS1", "host": "10.1.1.1"}] * 2),
+    ),
     ("an unknown institution", "one of ['yanan']", lambda r: r["branches"][0].update(institution="nowhere")),
     ("an unknown refused site", "refused_sites", lambda r: r["gateway"].update(refused_sites=["nowhere"])),
     (
@@ -247,6 +272,7 @@ def test_hospitals_that_do_not_share_a_machine_may_have_the_same_lan() -> None:
     for branch in region["branches"][:2]:
         branch |= {"lan": "192.168.1.0/24", "lan_address": "192.168.1.5"}
         branch["calling"] = [{"ae_title": "CT1", "network": "192.168.1.0/24"}]
+        branch["destinations"] = []
     assert parse_region(region, source="test").branches[0].lan == "192.168.1.0/24"
 
 

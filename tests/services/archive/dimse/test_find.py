@@ -15,11 +15,16 @@ from pynetdicom import AE
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
 from services.archive.adapters.memory_index import MemoryIndex
+from services.archive.adapters.memory_store import MemoryStore
 from services.archive.dimse.caller import Caller, Rights, rights_of
 from services.archive.dimse.find import Find
+from services.archive.dimse.get import Get
 from services.archive.dimse.information_model import PATIENT_ROOT, STUDY_ROOT
+from services.archive.dimse.move import Move
+from services.archive.dimse.outgoing import Source
 from services.archive.dimse.query_retrieve import query_retrieve
 from services.archive.dimse.request import Request
+from services.archive.dimse.transcoder import NativeTranscoder
 from services.archive.errors import IndexUnavailable
 from services.archive.index.query import Query
 from services.archive.index.records import Match
@@ -51,8 +56,13 @@ def archive(
     def rights(request: Request) -> Rights:
         return rights_of(callers, request.calling_ae, request.address, "yanan")
 
-    find = Find(index, rights, "PACS", observer)
-    with running(directory, query_retrieve(find), callers=callers) as started:
+    source = Source(MemoryStore(), NativeTranscoder())
+    service = query_retrieve(
+        Find(index, rights, "PACS", observer),
+        Get(index, source, rights),
+        Move(index, source, rights, destinations=[], ae_title="PACS"),
+    )
+    with running(directory, service, callers=callers) as started:
         yield started
 
 

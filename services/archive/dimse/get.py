@@ -45,10 +45,13 @@ class _OverItself:
         self._user = user
 
     def expect(self, instances: list[StoredInstance]) -> None:
-        """Nothing is to be prepared."""
+        self._user.expect(instances)
 
     def send(self, stored: StoredInstance) -> Sent:
         return self._user.send(stored)
+
+    def close(self) -> None:
+        self._user.close()
 
 
 class _Answers:

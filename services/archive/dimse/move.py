@@ -67,10 +67,7 @@ class Move:
             report(request, "move", refuse(request, error), None, self._observer)
             return
         receiver = _Elsewhere(self, destination, Originator(request.calling_ae, request.message_id))
-        try:
-            status, counters = perform(request, selection, receiver, requester_receives=False)
-        finally:
-            receiver.close()
+        status, counters = perform(request, selection, receiver, requester_receives=False)
         report(request, "move", status, counters, self._observer)
 
     def open(self, destination: Destination, proposals: Proposals) -> PeerAssociation:
@@ -93,12 +90,12 @@ class _Elsewhere:
 
     def expect(self, instances: list[StoredInstance]) -> None:
         needed = frozenset((one.sop_class_uid, one.transfer_syntax) for one in instances)
-        if needed <= self._proposed:
-            return
-        self.close()
-        self._peer = self._move.open(self._destination, _proposals(needed))
-        self._user = self._move.user(self._peer, self._originator)
-        self._proposed = needed
+        if self._user is None or not needed <= self._proposed:
+            self.close()
+            self._peer = self._move.open(self._destination, _proposals(needed))
+            self._user = self._move.user(self._peer, self._originator)
+            self._proposed = needed
+        self._user.expect(instances)
 
     def send(self, stored: StoredInstance) -> Sent:
         if self._user is None:
@@ -106,13 +103,15 @@ class _Elsewhere:
         try:
             return self._user.send(stored)
         except OSError:
+            self._user.close()
             if self._peer is not None:
                 self._peer.abort()
             self._peer = self._user = None
             raise
 
     def close(self) -> None:
-        """End the association, if there is one."""
+        if self._user is not None:
+            self._user.close()
         if self._peer is not None:
             self._peer.release()
         self._peer = self._user = None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pydicom.uid import UID
 
+from services.archive.dimse.ahead import Ahead, ReadAhead
 from services.archive.dimse.transcoder import TranscodeError, Transcoder
 from services.archive.dimse.wire import DATA_SET, Wire, encode_command
 from services.archive.errors import translate_store
@@ -50,12 +51,11 @@ class Originator:
     message_id: int
 
 
-@dataclass(frozen=True, slots=True)
 class Source:
     """Where stored bytes come from, and who writes them otherwise where a peer does not take them as stored."""
 
-    store: ObjectStore
-    transcoder: Transcoder
+    def __init__(self, store: ObjectStore, transcoder: Transcoder) -> None:
+        self.store, self.transcoder, self.ahead = store, transcoder, Ahead(store)
 
 
 class StoreUser:
@@ -75,6 +75,16 @@ class StoreUser:
         self._wire, self._answer_to, self._contexts = wire, answer_to, contexts
         self._source, self._originator = source, originator
         self._message_id = 0
+        self._reading = ReadAhead(source.ahead, ())
+
+    def expect(self, instances: Sequence[StoredInstance]) -> None:
+        """The next instances to be sent, in this order."""
+        self._reading.close()
+        self._reading = ReadAhead(self._source.ahead, instances)
+
+    def close(self) -> None:
+        """Nothing more is sent."""
+        self._reading.close()
 
     def send(self, stored: StoredInstance) -> Sent:
         """Send one instance and wait for the answer."""
@@ -108,7 +118,9 @@ class StoreUser:
                 return self._put(by_syntax[target], stored, iter([content]), len(content))
         return Sent(None, f"no context with {UID(stored.transfer_syntax).name}")
 
-    def _put(self, context_id: int, stored: StoredInstance, pieces: Iterator[bytes], length: int) -> Sent:
+    def _put(
+        self, context_id: int, stored: StoredInstance, pieces: Iterator[bytes | memoryview], length: int
+    ) -> Sent:
         self._message_id = self._message_id % 0xFFFF + 1
         command: dict[int, int | str] = {
             0x0002: stored.sop_class_uid, 0x0100: _C_STORE_RQ, 0x0110: self._message_id, 0x0700: _MEDIUM,
@@ -126,11 +138,15 @@ class StoreUser:
         good = status == _SUCCESS or status >> 12 == 0xB
         return Sent(status, "" if good else f"the receiver answered 0x{status:04X}")
 
-    def _read(self, stored: StoredInstance, offset: int, length: int) -> Iterator[bytes]:
+    def _read(self, stored: StoredInstance, offset: int, length: int) -> Iterator[bytes | memoryview]:
+        content = self._reading.bytes_of(stored)
+        if content is not None:
+            yield content[offset : offset + length]
+            return
         with translate_store():
             yield from self._source.store.stream(stored.object_key, stored.offset + offset, length)
 
 
-def _rest(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _rest(first: bytes | memoryview, pieces: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
     yield first
     yield from pieces

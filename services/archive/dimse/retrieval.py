@@ -48,13 +48,16 @@ class RetrieveObserver(Protocol):
 
 
 class Receiver(Protocol):
-    """Where instances go. Both methods may raise `OSError`: nothing more can be sent then."""
+    """Where instances go. `expect` and `send` may raise `OSError`: nothing more can be sent then."""
 
     def expect(self, instances: list[StoredInstance]) -> None:
         """The next instances to be sent, which are of one study."""
 
     def send(self, stored: StoredInstance) -> Sent:
         """Send one of them and wait for the answer."""
+
+    def close(self) -> None:
+        """Nothing more is sent; an association that was opened for it ends."""
 
 
 @dataclass
@@ -126,6 +129,8 @@ def perform(
                 break
     except PacsError as error:  # the index went away between two studies
         return refuse(request, error, progress.counters), progress.counters
+    finally:
+        receiver.close()
     status = CANCEL if cancelled else _status(progress)
     _finish(request, status, progress)
     return status, progress.counters

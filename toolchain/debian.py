@@ -72,23 +72,33 @@ def install(packages: Sequence[str], progress: Progress) -> list[str]:
         )
     progress.update("debian packages", f"{len(wanted)} to install: {' '.join(wanted)}")
     with _no_services():
+        _end_interrupted()
         _apt_get("update")
         _apt_get("install", "--yes", "--no-install-recommends", *wanted)
     progress.done("debian packages", f"installed {' '.join(wanted)}")
     return wanted
 
 
-def _apt_get(*arguments: str) -> None:
+def _end_interrupted() -> None:
+    """Configure what an installation that was killed left unconfigured: until then apt-get refuses to work.
+
+    While another one is under way dpkg refuses this, and apt-get waits for it.
+    """
+    with contextlib.suppress(FileNotFoundError):  # no Debian: apt-get tells it
+        if _run("dpkg", "--audit").stdout.strip():
+            _run("dpkg", "--configure", "--pending")
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    return subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+
+
+def _apt_get(*arguments: str) -> None:
     try:
-        answer = subprocess.run(
-            ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", *arguments],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        answer = _run("apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", *arguments)
     except FileNotFoundError as error:
         raise PackageError(
             "apt-get is missing", "this is not a Debian system", "Run on Debian 12 or newer."
@@ -106,8 +116,8 @@ def _apt_get(*arguments: str) -> None:
 
 @contextlib.contextmanager
 def _no_services() -> Iterator[None]:
-    """Keep packages from starting daemons here (invoke-rc.d policy); an existing policy stays."""
-    if _POLICY.exists() or _POLICY.is_symlink():
+    """Keep packages from starting daemons here (invoke-rc.d policy); a policy of the machine's own stays."""
+    if _POLICY.is_symlink() or (_POLICY.exists() and _POLICY.read_text(encoding="utf-8") != _POLICY_TEXT):
         yield
         return
     _POLICY.write_text(_POLICY_TEXT, encoding="utf-8")

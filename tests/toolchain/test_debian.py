@@ -34,7 +34,7 @@ def test_a_line_that_is_not_one_package_is_named(text: str, tmp_path: Path) -> N
 
 
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **texts: str) -> None:
-    for name, text in texts.items():
+    for name, text in ({"dpkg": "true"} | texts).items():
         path = tmp_path / name.replace("_", "-")
         path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
         path.chmod(0o755)
@@ -81,6 +81,24 @@ def test_a_policy_of_the_machine_stays(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(debian, "_POLICY", policy)
     debian.install(["x"], Silent())
     assert policy.read_text(encoding="utf-8") == "the site's own"
+
+
+def test_an_installation_that_was_killed_is_ended_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy, told = tmp_path / "policy-rc.d", tmp_path / "told"
+    policy.write_text(debian._POLICY_TEXT, encoding="utf-8")  # ours, left by the killed one
+    dpkg = f'if [ "$1" = --audit ]; then echo "ceph-mgr is unpacked"; else echo "dpkg $*" >> {told}; fi'
+    programs(tmp_path, monkeypatch, dpkg_query="true", dpkg=dpkg, apt_get=f'echo "apt-get $4" >> {told}')
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(debian, "_POLICY", policy)
+    debian.install(["x"], Silent())
+    assert told.read_text().splitlines() == [
+        "dpkg --configure --pending",
+        "apt-get update",
+        "apt-get install",
+    ]
+    assert not policy.exists()
 
 
 def test_who_is_not_root_is_told_what_to_ask_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

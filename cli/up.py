@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -84,15 +85,24 @@ def up(stack: Stack = "local", as_json: Json = False) -> None:
 def prepare(region: RegionConfig, progress: Progress) -> install.Toolset:
     """Packages, tools, manifests and images: what must be on this machine before Pulumi begins."""
     from infra.supplies import needed_images, needed_tools  # noqa: PLC0415
+    from toolchain import images, rootfs  # noqa: PLC0415
 
     debian.install(debian.listed("up"), progress)
-    tools = install.ensure(needed_tools(region), progress)
-    manifests.ensure(progress)
-    install.drop_build_cache()
-    if region.images.source == "directory":
-        from toolchain import images  # noqa: PLC0415
-
-        images.ensure(needed_images(region), progress)
+    needed = needed_images(region) if region.images.source == "directory" else []
+    with ThreadPoolExecutor(1, "root-filesystems") as aside:
+        # They wait for Debian's archive while the tools keep the processors busy.
+        recipes = [
+            *images.root_filesystems(needed),
+            *([rootfs.HOST] if region.hosts.kind == "nspawn" else []),
+        ]
+        made = [aside.submit(rootfs.ensure, recipe, progress) for recipe in recipes]
+        tools = install.ensure(needed_tools(region), progress)
+        manifests.ensure(progress)
+        install.drop_build_cache()
+        for root in made:
+            root.result()
+    if needed:
+        images.ensure(needed, progress)
     return tools
 
 

@@ -90,6 +90,12 @@ def ensure(names: Iterable[str] | None = None, progress: Progress | None = None)
     return {name: _ensure(images[name], progress or Silent()) for name in (names or usual)}
 
 
+def root_filesystems(names: Iterable[str]) -> list[rootfs.RootFilesystem]:
+    """What the images of `names` that the cache lacks stand on, each once: it can be made before their programs."""
+    lacking = [catalogue()[name] for name in names if archive(name) is None]
+    return list({image.base.key: image.base for image in lacking if image.base is not None}.values())
+
+
 def archive(name: str) -> Archive | None:
     """The archive of image `name` if the cache has it."""
     image = catalogue()[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,18 @@ def test_no_image_of_ours_begins_as_root_but_these() -> None:
     ours = {name: image for name, image in images.catalogue().items() if not image.repository}
     roots = {name for name, image in ours.items() if not image.config.user}
     assert roots == {"ceph", "flannel", "local-path-provisioner", "step-ca"}
+
+
+def test_what_absent_images_stand_on_is_named_once_and_nothing_for_those_in_the_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PACS_CACHE_DIR", str(tmp_path))
+    names = ["kube-proxy", "flannel", "ceph", "coredns"]
+    assert images.root_filesystems(names) == [rootfs.NFTABLES, rootfs.CEPH]
+    there = images._directory(images.catalogue()["ceph"])
+    there.mkdir(parents=True)
+    (there / "manifest.json").write_text('{"digest": "sha256:0"}', encoding="utf-8")
+    assert images.root_filesystems(names) == [rootfs.NFTABLES]
 
 
 def test_an_unknown_image_is_refused() -> None:

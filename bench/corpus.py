@@ -21,6 +21,7 @@ _PHANTOMS = 4
 _LOWEST = (
     10**38
 )  # numbers from here to 2**128 have 39 digits: all our UIDs have the same length, and it is even
+_PATIENT = b"P0000000"
 _PLACES = ("1", "2", "3")  # of the study, the series and the instance
 
 
@@ -40,6 +41,8 @@ class Batch:
 
     label: str
     count: int
+    patient: int = 0
+    date: str = "20260101"
 
     def study(self, seed: int) -> str:
         return uid(seed, self.label, "study")
@@ -58,6 +61,11 @@ class Corpus:
     seed: int = 1
     matrix: int = 512
 
+    @property
+    def pixel_bytes(self) -> int:
+        """How many bytes the pixels of a slice have."""
+        return self.matrix * self.matrix * 2
+
     @cached_property
     def _phantoms(self) -> list[bytes]:
         found = []
@@ -69,7 +77,7 @@ class Corpus:
             ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
             ds.FrameOfReferenceUID = _place("1").decode()
             ds.InstanceNumber = "10000"
-            ds.PatientID = "P0000000"
+            ds.PatientID = _PATIENT.decode()
             stream = io.BytesIO()
             dcmwrite(stream, ds, enforce_file_format=True)
             found.append(stream.getvalue())
@@ -86,6 +94,9 @@ class Corpus:
             strict=True,
         ):
             head = head.replace(_place(place), value.encode())
+        head = head.replace(_PATIENT, f"P{batch.patient:07d}".encode()).replace(
+            b"20260101", batch.date.encode()
+        )
         head = head.replace(b"IS\x06\x0010000 ", b"IS\x06\x00" + f"{10000 + index}".ljust(6).encode())
         return head + pixels
 

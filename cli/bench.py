@@ -49,8 +49,8 @@ def bench(
         console.emit(json.loads(to_json(run)), "", as_json=True)
     else:
         for row in run.rows:
-            console.out.print(Markdown(f"{heading(row)}\n\n{section(row)}"))
-        console.out.print(Markdown(f"# Aims\n\n{summary(run.rows)}"))
+            _show(f"{heading(row)}\n\n{section(row)}\n")
+        _show(f"## Aims\n\n{summary(run.rows)}")
     reached = [verdict.reached for row in run.rows for verdict in verdicts(row)]
     console.say(f"{sum(reached)} of {len(reached)} aims reached, each case counted")
     if keep_results:
@@ -58,6 +58,14 @@ def bench(
         console.say(f"kept in {KEPT}")
     if any(row.failures for row in run.rows):
         raise typer.Exit(ExitCode.DIFFERENCE)
+
+
+def _show(text: str) -> None:
+    """Drawn on a terminal; elsewhere the Markdown itself, whose lines are not broken."""
+    if console.out.is_terminal:
+        console.out.print(Markdown(text))
+    else:
+        console.out.print(text, markup=False, soft_wrap=True)
 
 
 def chosen(text: str, known: list[int]) -> list[int]:

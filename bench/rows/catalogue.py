@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from bench.rows.frames import Frames
+from bench.rows.metadata import Metadata
 from bench.rows.receive import Receive
 from bench.rows.row import Row
+from bench.rows.search import Search
 from bench.rows.store import Store
+from bench.rows.stow import Stow
+from bench.rows.study import Study
 
 
 def rows() -> dict[int, Row]:
     """Number -> row, in the order in which they are measured."""
-    found: list[Row] = [Receive(), Store()]
+    found: list[Row] = [Receive(), Store(), Stow(), Frames(), Metadata(), Search(), Study()]
     return {row.number: row for row in found}

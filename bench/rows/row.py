@@ -33,6 +33,11 @@ class Stage:
     quick: bool
     corpus: Corpus = field(default_factory=Corpus)
 
+    @property
+    def seconds(self) -> int:
+        """How long a subject is asked as fast as it answers."""
+        return 3 if self.quick else 10
+
 
 class Row(ABC):
     """One row. Its subjects run side by side and are measured in turn."""

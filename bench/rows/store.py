@@ -9,17 +9,15 @@ from contextlib import contextmanager
 
 from bench.clients import storescu
 from bench.corpus import Batch
-from bench.errors import ClientError
 from bench.peers import Peers
-from bench.results import CPU, Aim
+from bench.results import CPU
+from bench.rows.archives import archives, at_least, at_most
+from bench.rows.filling import wait_until_found
 from bench.rows.row import Row, Sample, Stage
-from bench.subjects.archive import Archive
-from bench.subjects.orthanc import Orthanc
 from bench.subjects.subject import Subject
 
 FOUND = "instances/s until found"
 TAKEN = "instances/s acknowledged"
-_PATIENCE_SECONDS = 120.0
 
 
 class Store(Row):
@@ -29,10 +27,7 @@ class Store(Row):
     title = "C-STORE, 1/2/4/8 associations, indexed and durable"
     unit = "instance"
     client = "storescu, 1 process an association; QIDO-RS until all are found"
-    aims = (
-        Aim(FOUND, "archive", "orthanc", at_least=5),
-        Aim(CPU, "archive", "orthanc", at_most=0.25),
-    )
+    aims = (*at_least(FOUND, 5), *at_most(CPU, 0.25))
     notes = (
         "Slices of 512 KiB; each answer after fdatasync on both sides (Orthanc: SyncStorageArea and PostgreSQL's fsync).",
         f"`{TAKEN}` ends with the last answer; `{FOUND}` when a search counts all of them.",
@@ -43,7 +38,7 @@ class Store(Row):
         return [f"{count} associations" for count in ((1, 4) if stage.quick else (1, 2, 4, 8))]
 
     def subjects(self, peers: Peers) -> Sequence[Subject]:
-        return [Archive(), Orthanc(peers, fair=True), Orthanc(peers, fair=False)]
+        return archives(peers)
 
     @contextmanager
     def measurement(
@@ -61,23 +56,11 @@ class Store(Row):
         def measure() -> Sample:
             begun = time.monotonic()
             taken = storescu.send(stage.peers, folders, subject.dimse(), total)
-            for batch in batches:
-                wait_until_found(subject, batch.study(stage.corpus.seed), count, begun + _PATIENCE_SECONDS)
+            studies = {batch.study(stage.corpus.seed): count for batch in batches}
+            wait_until_found(subject, studies)
             return Sample(total, {FOUND: total / (time.monotonic() - begun), TAKEN: total / taken})
 
         try:
             yield measure
         finally:
             shutil.rmtree(folder)
-
-
-def wait_until_found(subject: Subject, study: str, count: int, deadline: float) -> None:
-    """Search until `study` has `count` instances. Raises ClientError after `deadline`."""
-    while (found := subject.web().count(study)) < count:
-        if time.monotonic() > deadline:
-            raise ClientError(
-                f"{found} of {count} acknowledged instances are found",
-                f"after {_PATIENCE_SECONDS:.0f} s",
-                "See the log.",
-            )
-        time.sleep(0.02)

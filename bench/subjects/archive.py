@@ -1,16 +1,18 @@
-"""Our archive as it runs in the region, with PostgreSQL of its own, durable."""
+"""Our archive as it runs in the region: PostgreSQL of its own, durable, and the gateway in front of it."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.errors import CannotError
 from bench.processes import guarded
 from bench.servers.archive import ArchiveServer
+from bench.servers.gateway import Gateway
 from bench.servers.postgres import PostgresServer
-from bench.subjects.subject import DimseAddress, WebAddress
-from infra.pki.tokens import EVERY, MAX_LIFETIME, Scope, ensure_token_key, issue_token, public_jwks
+from bench.servers.region import ARCHIVE_NAME, NAMES, Region
+from bench.subjects.subject import DimseAddress, Servers, WebAddress
 
 
 class _Guarded(ArchiveServer):
@@ -19,47 +21,59 @@ class _Guarded(ArchiveServer):
     def command(self, *words: str) -> Sequence[str]:
         return guarded(super().command(*words))
 
+    def stop(self, number: signal.Signals = signal.SIGKILL) -> int:
+        """At once: nobody reads its files any more."""
+        return super().stop(number)
 
-class Archive:
+
+class Archive(Servers):
     """`python -m services.archive` on the file system store."""
 
     name = "archive"
 
     def __init__(self) -> None:
-        self._postgres: PostgresServer | None = None
-        self._server: _Guarded | None = None
-        self._token = ""
+        super().__init__()
+        self._dimse = DimseAddress(0, "PACS")
+        self._web = WebAddress("")
 
     def start(self, directory: Path) -> None:
-        key = ensure_token_key(directory, b"only for this run")
-        self._token = issue_token(
-            key, issuer="https://pacs.local.test", audience="region:local", subject="bench", institutions=[EVERY],
-            scopes=[Scope.READ, Scope.STORE], now=datetime.now(UTC), lifetime=MAX_LIFETIME,
-        )  # fmt: skip
-        home = directory / "postgres"
-        home.mkdir()
-        self._postgres = PostgresServer(home, durable=True)
-        self._postgres.initialise()
-        self._postgres.start()
-        self._server = _Guarded(directory, self._postgres.new_database(), public_jwks(key))
-        self._server.start()
-
-    def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        if self._postgres is not None:
-            self._postgres.stop()
-
-    def roots(self) -> Sequence[int]:
-        return [server.pid for server in (self._postgres, self._server) if server is not None]
+        region = Region(directory / "region")
+        postgres = PostgresServer(_made(directory / "postgres"), durable=True)
+        postgres.initialise()
+        postgres.start()
+        self._running.append(postgres)
+        shown = region.server(ARCHIVE_NAME)
+        tls = {"PACS_TLS_CERTIFICATE_FILE": str(shown.certificate), "PACS_TLS_KEY_FILE": str(shown.key)}
+        archive = _Guarded(directory, postgres.new_database(), region.jwks, **tls)
+        archive.start()
+        self._running.append(archive)
+        public, internal = archive.ports["http"], archive.ports["internal"]
+        gateway = Gateway(_made(directory / "gateway"), region, public=public, internal=internal)
+        gateway.start()
+        self._running.append(gateway)
+        self._dimse = DimseAddress(archive.ports["dimse"], "PACS")
+        self._web = WebAddress(
+            f"https://{NAMES.gateway_name}:{gateway.port}/dicom-web",
+            {"Authorization": f"Bearer {region.token()}"},
+            region.root,
+        )
 
     def dimse(self) -> DimseAddress:
-        assert self._server is not None  # noqa: S101 - started
-        return DimseAddress(self._server.ports["dimse"], "PACS")
+        return self._dimse
 
     def web(self) -> WebAddress:
-        assert self._server is not None  # noqa: S101 - started
-        return WebAddress(self._server.url(), {"Authorization": f"Bearer {self._token}"})
+        return self._web
+
+    def destination(self) -> int:
+        raise CannotError("it offers no C-MOVE")
 
     def configuration(self) -> str:
-        return "the product's defaults, packs in the file system; every answer after fdatasync; PostgreSQL with fsync on"
+        return (
+            "the product's defaults behind the product's gateway (TLS 1.3, a token with every request), packs in the"
+            " file system; every answer after fdatasync; PostgreSQL with fsync on"
+        )
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(parents=True)
+    return directory

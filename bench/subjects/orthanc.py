@@ -8,28 +8,27 @@ other sets nothing but who may ask, and keeps its index in SQLite.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.network import free_port, listens
 from bench.peers import Peers
 from bench.processes import Program
 from bench.servers.postgres import PostgresServer
-from bench.subjects.subject import CALLING_AE, DimseAddress, WebAddress, free_port, listens
+from bench.subjects.subject import CALLING_AE, DimseAddress, Servers, WebAddress
 
 _HERE = Path(__file__).parent
 _DATABASE = "orthanc"
 
 
-class Orthanc:
+class Orthanc(Servers):
     """One Orthanc, `fair` (PostgreSQL) or with its defaults (SQLite)."""
 
     def __init__(self, peers: Peers, *, fair: bool) -> None:
+        super().__init__()
         self.name = "orthanc" if fair else "orthanc-defaults"
         self._peers, self._fair = peers, fair
-        self._dicom, self._http = free_port(), free_port()
-        self._postgres: PostgresServer | None = None
-        self._server: Program | None = None
+        self._dicom, self._http, self._destination = free_port(), free_port(), free_port()
 
     def start(self, directory: Path) -> None:
         document: dict[str, Any] = json.loads(self._file().read_text(encoding="utf-8"))
@@ -37,11 +36,12 @@ class Orthanc:
         if self._fair:
             home = directory / "postgres"
             home.mkdir()
-            self._postgres = PostgresServer(home, durable=True)
-            self._postgres.initialise()
-            self._postgres.start()
-            self._postgres.create(_DATABASE)
-            document["PostgreSQL"]["ConnectionUri"] = self._postgres.uri(_DATABASE)
+            postgres = PostgresServer(home, durable=True)
+            postgres.initialise()
+            postgres.start()
+            self._running.append(postgres)
+            postgres.create(_DATABASE)
+            document["PostgreSQL"]["ConnectionUri"] = postgres.uri(_DATABASE)
             plugins.append("OrthancPostgreSQLIndex")
         document |= {
             "StorageDirectory": str(directory / "storage"),
@@ -50,34 +50,29 @@ class Orthanc:
             "DicomAet": "ORTHANC",
             "DicomPort": self._dicom,
             "HttpPort": self._http,
-            "DicomModalities": {CALLING_AE: [CALLING_AE, "127.0.0.1", free_port()]},
+            "DicomModalities": {CALLING_AE: [CALLING_AE, "127.0.0.1", self._destination]},
             "Plugins": [str(self._peers.plugin(plugin)) for plugin in plugins],
         }
         configuration = directory / "orthanc.json"
         configuration.write_text(json.dumps(document, indent=1))
-        self._server = Program(
+        server = Program(
             self._peers.command("Orthanc", str(configuration)),
             directory / "orthanc.log",
             environment=self._peers.environment,
             directory=directory,
             name="Orthanc",
         )
-        self._server.wait_until(lambda: listens(self._http) and listens(self._dicom), "listen")
-
-    def stop(self) -> None:
-        if self._server is not None:
-            self._server.stop()
-        if self._postgres is not None:
-            self._postgres.stop()
-
-    def roots(self) -> Sequence[int]:
-        return [server.pid for server in (self._postgres, self._server) if server is not None]
+        self._running.append(server)
+        server.wait_until(lambda: listens(self._http) and listens(self._dicom), "listen")
 
     def dimse(self) -> DimseAddress:
         return DimseAddress(self._dicom, "ORTHANC")
 
     def web(self) -> WebAddress:
         return WebAddress(f"http://127.0.0.1:{self._http}/dicom-web")
+
+    def destination(self) -> int:
+        return self._destination
 
     def configuration(self) -> str:
         index = "PostgreSQL with fsync on" if self._fair else "SQLite"

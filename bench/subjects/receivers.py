@@ -6,20 +6,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.network import free_port, listens
 from bench.peers import Peers
 from bench.processes import Program
-from bench.subjects.subject import DimseAddress, DimseOnly, free_port, listens
+from bench.subjects.subject import DimseAddress, DimseOnly, Servers
 from toolchain.paths import REPOSITORY
 
 _AE = "RECEIVER"
 
 
-class _Receiver(DimseOnly):
+class _Receiver(DimseOnly, Servers):
     """One process that writes a file for each instance into `received`."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._port = free_port()
-        self._server: Program | None = None
 
     def command(self, folder: Path, port: int) -> Sequence[str]:
         raise NotImplementedError
@@ -30,21 +31,15 @@ class _Receiver(DimseOnly):
     def start(self, directory: Path) -> None:
         folder = directory / "received"
         folder.mkdir()
-        self._server = Program(
+        server = Program(
             self.command(folder, self._port),
             directory / "log",
             environment=self.variables(),
             directory=REPOSITORY,
             name=self.name,
         )
-        self._server.wait_until(lambda: listens(self._port), "listen")
-
-    def stop(self) -> None:
-        if self._server is not None:
-            self._server.stop()
-
-    def roots(self) -> Sequence[int]:
-        return [self._server.pid] if self._server is not None else []
+        self._running.append(server)
+        server.wait_until(lambda: listens(self._port), "listen")
 
     def dimse(self) -> DimseAddress:
         return DimseAddress(self._port, _AE)

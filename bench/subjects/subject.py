@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
-
-import httpx
+from urllib.parse import urlsplit
 
 from bench.errors import CannotError
 
 CALLING_AE = "MODALITY"
-COUNT = "00201208"
-"""Number of Study Related Instances."""
 
 
 @dataclass(frozen=True)
@@ -27,23 +23,48 @@ class DimseAddress:
 
 @dataclass(frozen=True)
 class WebAddress:
-    """Where DICOMweb is spoken: `base` ends before `/studies`."""
+    """Where HTTP is spoken, on loopback whatever the name in `base`; DICOMweb's `base` ends before `/studies`."""
 
     base: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    ca_file: Path | None = None
 
-    def count(self, study: str) -> int:
-        """How many instances of `study` a search finds."""
-        answer = httpx.get(
-            f"{self.base}/studies",
-            params={"StudyInstanceUID": study, "includefield": COUNT},
-            headers={"Accept": "application/dicom+json", **self.headers},
-            timeout=60,
-            trust_env=False,
-        )
-        answer.raise_for_status()
-        found = answer.json() if answer.content else []
-        return int(found[0][COUNT]["Value"][0]) if found else 0
+    @property
+    def port(self) -> int:
+        return urlsplit(self.base).port or (443 if self.base.startswith("https:") else 80)
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.base).path
+
+    @property
+    def name(self) -> str:
+        """The host's name: what a certificate must show."""
+        return urlsplit(self.base).hostname or ""
+
+
+class Server(Protocol):
+    """A process that a subject has started."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def stop(self) -> object: ...
+
+
+class Servers:
+    """The processes of a subject, as far as it got with starting them."""
+
+    def __init__(self) -> None:
+        self._running: list[Server] = []
+
+    def stop(self) -> None:
+        """End them, the last started first."""
+        while self._running:
+            self._running.pop().stop()
+
+    def roots(self) -> Sequence[int]:
+        return [server.pid for server in self._running]
 
 
 class Subject(Protocol):
@@ -62,6 +83,9 @@ class Subject(Protocol):
 
     def web(self) -> WebAddress: ...
 
+    def destination(self) -> int:
+        """The port on loopback where it sends what `CALLING_AE` asks it to move there."""
+
     def configuration(self) -> str:
         """In one line, what of it is set, for the report."""
 
@@ -74,18 +98,5 @@ class DimseOnly:
     def web(self) -> WebAddress:
         raise CannotError(f"{self.name} receives over DIMSE and serves nothing over HTTP")
 
-
-def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def listens(port: int) -> bool:
-    """Whether something accepts on a loopback port."""
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
+    def destination(self) -> int:
+        raise CannotError(f"{self.name} only receives")

@@ -39,6 +39,7 @@ class Session:
     quick: bool
     again: bool
     progress: Progress
+    million: bool = False
 
     def run(self, rows: Sequence[Row]) -> Run:
         """Measure `rows`. Raises BenchError where another run is under way."""
@@ -51,9 +52,9 @@ class Session:
         ):
             peers = obtain(self.progress)
             facts, versions, commit = machine.describe(work), machine.versions(peers), machine.commit()
-            folder = home / "results" / _key(facts, versions, commit, quick=self.quick)
+            folder = home / "results" / _key(facts, versions, commit, self.quick, self.million)
             folder.mkdir(parents=True, exist_ok=True)
-            stage = Stage(peers, work, memory, self.quick)
+            stage = Stage(peers, work, memory, self.quick, self.million)
             found = [self._row(row, stage, folder) for row in rows]
         return Run(facts, versions, commit, tuple(found))
 
@@ -117,8 +118,8 @@ def kept_run(target: Path = KEPT) -> Run | None:
     return run_from_json(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
-def _key(*facts: object, quick: bool) -> str:
-    return hashlib.sha256(json.dumps([facts, quick], sort_keys=True).encode()).hexdigest()[:12]
+def _key(*facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @contextlib.contextmanager

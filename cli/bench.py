@@ -22,6 +22,9 @@ from toolchain import debian
 Rows = Annotated[str, typer.Option("--rows", metavar="1,2,...", help="Only these rows.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Three repeats of small batches: minutes, and rougher.")]
 Again = Annotated[bool, typer.Option("--again", help="Measure rows anew that were measured for this commit.")]
+Million = Annotated[
+    bool, typer.Option("--million", help="Row 3 up to a million instances: hours, for the peers' sake.")
+]
 Keep = Annotated[
     bool,
     typer.Option("--keep", help=f"Write {KEPT.name}/ in docs/: all rows, not quick, on a quiet machine."),
@@ -30,8 +33,10 @@ Keep = Annotated[
 
 def bench(
     rows: Rows = "",
+    *,
     quick: Quick = False,
     again: Again = False,
+    million: Million = False,
     keep_results: Keep = False,
     as_json: Json = False,
 ) -> None:
@@ -44,7 +49,9 @@ def bench(
     numbers = chosen(rows, list(known))
     with console.progress() as progress:
         debian.install(debian.listed("bench"), progress)
-        run = Session(quick=quick, again=again, progress=progress).run([known[number] for number in numbers])
+        run = Session(quick=quick, again=again, progress=progress, million=million).run(
+            [known[number] for number in numbers]
+        )
     if as_json:
         console.emit(json.loads(to_json(run)), "", as_json=True)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from bench.peers import Peers
 from bench.subjects.subject import CALLING_AE, DimseAddress
 
 _SECONDS = 900
-_NOT_OFFERED = "No Acceptable Presentation Contexts"
+_NOT_OFFERED = re.compile("No (acceptable|adequate) presentation contexts", re.IGNORECASE)
 
 
 def find(peers: Peers, to: DimseAddress, keys: Sequence[str], *, repeat: int, expected: int) -> float:
@@ -76,7 +77,7 @@ def _run(peers: Peers, program: str, words: Sequence[str], to: DimseAddress, ver
             f"{program} did not end", f"not within {_SECONDS} s", "See the subject's log."
         ) from error
     seconds, text = time.monotonic() - begun, done.stdout + done.stderr
-    if _NOT_OFFERED in text:
+    if _NOT_OFFERED.search(text):
         raise CannotError(f"it offers no {verb}")
     if done.returncode:
         last = " | ".join(line for line in text.splitlines() if line[:2] in ("E:", "F:", "W:"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bench.rows.frames import Frames
+from bench.rows.growth import Growth
 from bench.rows.metadata import Metadata
+from bench.rows.reading_room import ReadingRoomJourney
 from bench.rows.receive import Receive
 from bench.rows.row import Row
 from bench.rows.search import Search
@@ -14,5 +16,7 @@ from bench.rows.study import Study
 
 def rows() -> dict[int, Row]:
     """Number -> row, in the order in which they are measured."""
-    found: list[Row] = [Receive(), Store(), Stow(), Frames(), Metadata(), Search(), Study()]
+    found: list[Row] = [
+        Receive(), Store(), Growth(), Stow(), Frames(), Metadata(), Search(), Study(), ReadingRoomJourney()
+    ]  # fmt: skip
     return {row.number: row for row in found}

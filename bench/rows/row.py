@@ -31,6 +31,7 @@ class Stage:
     work: Path
     memory: Path
     quick: bool
+    million: bool = False
     corpus: Corpus = field(default_factory=Corpus)
 
     @property

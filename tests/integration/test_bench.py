@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from bench.processes import accounts
 from bench.results import CPU, RowResult
 from bench.rows.archives import archives
 from bench.rows.frames import Frames
-from bench.rows.receive import Receive
+from bench.rows.growth import SHARE, Growth
+from bench.rows.reading_room import ReadingRoomJourney
+from bench.rows.receive import RATE, Receive
 from bench.rows.row import Row, Stage
 from bench.rows.search import Search
 from bench.rows.stow import Stow
@@ -65,16 +68,22 @@ def peers() -> Peers:
 
 
 @pytest.fixture
-def stage(peers: Peers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    # PostgreSQL's account must get to its folder, and a socket's path has at most 107 bytes.
-    home = tmp_path_factory.mktemp("b")
-    for folder in (home, *home.parents[:2]):
-        folder.chmod(0o711)
-    for name in ("w", "m"):
-        (home / name).mkdir()
-        (home / name).chmod(0o711)
+def stage(peers: Peers) -> Iterator[Stage]:
+    # PostgreSQL's account must get to its folder, which pytest's own directories keep it from.
+    with tempfile.TemporaryDirectory(prefix="pacs-bench-") as directory:
+        home = Path(directory)
+        for folder in (home, home / "w", home / "m"):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o711)
+        yield from _nothing_left(
+            OneSecond(peers, home / "w", home / "m", quick=True, corpus=Corpus(matrix=64)), home
+        )
+
+
+def _nothing_left(stage: Stage, home: Path) -> Iterator[Stage]:
+    """Hand out `stage`; afterwards no process of it may be there any more."""
     before = {account.pid for account in accounts()}
-    yield OneSecond(peers, home / "w", home / "m", quick=True, corpus=Corpus(matrix=64))
+    yield stage
     left = [account.pid for account in accounts() if account.pid not in before]
     told = [Path(f"/proc/{pid}/cmdline") for pid in left]
     assert [path.read_text() for path in told if path.exists() and str(home) in path.read_text()] == []
@@ -121,3 +130,37 @@ def test_a_whole_study_comes_by_every_way_there_is(stage: Stage) -> None:
     found = measured(run(Study(), stage))
     assert found["WADO-RS multipart"] == {"archive", "orthanc", "orthanc-defaults"}
     assert found["C-GET"] & found["C-MOVE"] >= {"orthanc", "orthanc-defaults"}
+
+
+class SmallGrowth(Growth):
+    def cases(self, stage: Stage) -> Sequence[str]:
+        return ["100 instances", "200 instances"]
+
+
+def test_an_index_grows_by_storing_and_its_rate_is_compared_with_the_first(stage: Stage) -> None:
+    result = run(SmallGrowth(), stage)
+    assert measured(result) == {case: {"archive", "orthanc", "orthanc-defaults"} for case in result.cases}
+    first, second = (result.outcome(case, "archive") for case in result.cases)
+    assert first is not None
+    assert second is not None
+    for outcome in (first, second):
+        (rate,), (share,) = outcome.figures[RATE], outcome.figures[SHARE]
+        assert share > 0
+        assert rate / share == pytest.approx(first.figures[RATE][0] / first.figures[SHARE][0])
+
+
+def test_readers_open_studies_of_every_archive(stage: Stage) -> None:
+    row = ReadingRoomJourney()
+    for subject in archives(stage.peers):
+        home = stage.work / subject.name
+        home.mkdir()
+        home.chmod(0o711)
+        try:
+            subject.start(home)
+            row.prepare(stage, subject)
+            seen = row.read(stage, subject, rate=2.0)
+        finally:
+            subject.stop()
+        assert (seen.failed, seen.reason) == (0, None), subject.name
+        assert seen.journeys > 0
+        assert seen.starts >= seen.journeys

@@ -39,8 +39,12 @@ def test_matches_are_counted_over_all_repeats(peers: Peers) -> None:
         query.find(peers, TO, ["PatientID=1"], repeat=2, expected=2)
 
 
-def test_a_verb_that_is_not_offered_is_no_failure(peers: Peers) -> None:
-    says(peers, "findscu", "E: No Acceptable Presentation Contexts", 1)
+@pytest.mark.parametrize(
+    "text",
+    ["E: No Acceptable Presentation Contexts", "F: No adequate Presentation Contexts for sending C-FIND"],
+)
+def test_a_verb_that_is_not_offered_is_no_failure(peers: Peers, text: str) -> None:
+    says(peers, "findscu", text, 1)
     with pytest.raises(CannotError, match="offers no C-FIND"):
         query.find(peers, TO, [], repeat=1, expected=1)
 

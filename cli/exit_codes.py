@@ -18,7 +18,7 @@ class ExitCode(IntEnum):
 
 MEANINGS = {
     ExitCode.DONE: "done",
-    ExitCode.DIFFERENCE: "the check found a difference (verify, doctor, load, test)",
+    ExitCode.DIFFERENCE: "the check found a difference (verify, doctor, load, test, archive)",
     ExitCode.USAGE: "wrong usage or configuration",
     ExitCode.MACHINE: "this machine lacks something; ./pacs doctor says what",
     ExitCode.FAILED: "a step failed and can be run again",

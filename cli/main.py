@@ -37,6 +37,7 @@ VERBS = {
     "verify": Verb("cli.verify", "verify"),
     "load": Verb("cli.load", "load"),
     "bench": Verb("cli.bench", "bench"),
+    "archive": Verb("cli.archive", "archive"),
     "test": Verb("cli.test", "test"),
     "down": Verb("cli.down", "down"),
     "images": Verb("cli.images", "show_or_push"),

@@ -28,6 +28,8 @@ def flow(config: Config) -> Board:
                     storing.second_copies(config),
                     storing.unreadable(config),
                     storing.buried(config),
+                    storing.check_differences(config),
+                    storing.check_age(config),
                     reading.connections(config),
                 ),
             ),

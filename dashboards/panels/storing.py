@@ -130,6 +130,31 @@ def buried(config: Config) -> Panel:
     )
 
 
+def check_differences(config: Config) -> Panel:
+    return Panel(
+        "check-differences",
+        Text("Differences of index and bucket", "索引与对象存储差异"),
+        Text(
+            "0. What the last ./pacs archive check found: bytes or rows are missing or altered.",
+            "应为 0；最近一次 ./pacs archive check 发现数据或索引缺失、被改动。",
+        ),
+        Unit.COUNT,
+        (Query(storing.check_differences(config), "{{site}}"),),
+        kind="figure",
+        threshold=Threshold(0.5, 1),
+    )
+
+
+def check_age(config: Config) -> Panel:
+    return Panel(
+        "check-age",
+        Text("Age of the last check", "距上次核对时间"),
+        Text("Below 31 days where checks are made each month.", "每月核对时应低于 31 天。"),
+        Unit.SECONDS,
+        (Query(storing.check_age(config), "{{site}}"),),
+    )
+
+
 def c_store(config: Config) -> Panel:
     return Panel(
         "c-store",

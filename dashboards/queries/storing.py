@@ -88,6 +88,17 @@ def buried(config: Config, window: str) -> str:
     return events(f"pacs_archive_buried_instances_total{selector}", "site, code", window)
 
 
+def check_differences(config: Config) -> str:
+    """What the last check of index against bucket found, by site."""
+    return f'max by (site) (pacs_archive_check_differences{{site=~"{config.sites}"}})'
+
+
+def check_age(config: Config) -> str:
+    """Seconds since the last check ended, by site; nothing where there was none."""
+    ended = f'max by (site) (pacs_archive_check_finished_timestamp_seconds{{site=~"{config.sites}"}} > 0)'
+    return f"time() - {ended}"
+
+
 def conflicts(config: Config, window: str) -> str:
     """Further versions of a known SOP Instance UID, kept and flagged, by site."""
     selector = f'{{site=~"{config.sites}",result="conflict"}}'

@@ -128,6 +128,14 @@ def storing_alerts(config: Config) -> list[Alert]:
             "{{ $labels.site }}: received bytes were set aside",
             "They cannot be packed and are kept for support. Normal: never.",
         ),
+        Alert(
+            "ArchiveDiffers",
+            f"{storing.check_differences(config)} > 0",
+            "0m",
+            PAGE,
+            "{{ $labels.site }}: the last check found {{ $value }} differences of index and bucket",
+            "Bytes that were acknowledged, or their rows, are missing or altered. Normal: never.",
+        ),
     ]
 
 

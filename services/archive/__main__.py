@@ -2,8 +2,9 @@
 
 `serve` (the default) runs until SIGTERM or SIGINT. `rebuild` enters every stored pack that has no row
 and ends; on an empty database it makes the index from packs alone. `keys`, `rotate-keys` and `reencrypt` are of
-encryption at rest, `second-copy` and `restore` of the second copy (docs/keys.md). A chore prints one JSON document.
-Exit codes: 0 done, 1 failed, 2 wrong settings, 4 a dependency is away, run it again.
+encryption at rest, `second-copy` and `restore` of the second copy (docs/keys.md); `check`, `compact` and `sweep`
+look after what is stored (contracts, section 19). A chore prints one JSON document. Exit codes: 0 done, 1 failed or
+different, 2 wrong settings, 4 a dependency is away, run it again.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from services.archive.parts import parts_of, sink_of
 from services.archive.second_copy import commands as second_copies
 from services.archive.settings import ArchiveSettings
 from services.archive.tombstones.burial import Burial
+from services.archive.upkeep.command import add_chores, run_chore
 from services.common import logs
 from services.common.errors import Unavailable
 from services.common.listening import listen
@@ -51,8 +53,12 @@ class _Server(uvicorn.Server):
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m services.archive", description=__doc__)
-    parser.add_argument("command", nargs="?", default="serve", choices=("serve", "migrate", *CHORES))
-    command = parser.parse_args(arguments).command
+    commands_of = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name in ("serve", "migrate", *CHORES):
+        commands_of.add_parser(name)
+    add_chores(commands_of)
+    options = parser.parse_args(arguments)
+    command = options.command or "serve"
     try:
         settings = ArchiveSettings.from_environment()
     except ValidationError as error:
@@ -66,8 +72,10 @@ def main(arguments: list[str] | None = None) -> int:
             uvloop.run(serve(settings))
         elif command == "migrate":
             migrate(settings.dsn)
-        else:
+        elif command in CHORES:
             print(json.dumps(CHORES[command](settings)))
+        else:
+            return run_chore(command, settings, options)
     except Unavailable:
         _log.exception("a dependency is away")
         return 4

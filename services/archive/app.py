@@ -51,6 +51,7 @@ from services.archive.tombstones.burial import Burial
 from services.archive.tombstones.deletion import Deletion
 from services.archive.tombstones.routes import DeletionRoutes
 from services.archive.unsealed import Unsealed
+from services.archive.upkeep.checkpoint import Checkpoint
 from services.common.errors import PacsError
 from services.common.health import Probe, ended, health_routes
 from services.common.metrics import RequestTimer, metrics_route
@@ -99,6 +100,8 @@ class Archive:
             uncommitted_packs=lambda: self.sealer.uncommitted_packs,
             sealed=unsealed.sealed,
         )
+        checks = Checkpoint(spool)
+        parts.metrics.watch_checks(checks.last_differences, checks.last_finished)
         self.dimse = DimseServer(
             DimseListener(
                 settings.ae_title,

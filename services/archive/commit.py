@@ -19,6 +19,8 @@ from services.archive.index.records import Outcome, PackContent, ReceiptRecord
 from services.archive.metrics import ArchiveMetrics
 from services.archive.outbox import Outbox
 from services.archive.ports import Index, ObjectStore
+from services.archive.tombstones.burial import Burial
+from services.archive.tombstones.rejection import rejections_in
 from services.common.clock import Clock, rfc3339
 from services.packs.pack import Footer, sha256_of
 from services.packs.receipts import Receipt, ReceiptSigner
@@ -64,6 +66,7 @@ class ArchiveSink:
     ) -> None:
         self._store, self._index, self._metrics = store, index, metrics
         self._issuer, self._outbox = issuer, outbox
+        self._burial = Burial(store, index, metrics)
 
     def store(self, path: Path, footer: Footer) -> None:
         """See `PackSink`. Raises one of `services.archive.errors`."""
@@ -113,6 +116,9 @@ class ArchiveSink:
         with translate_store():
             key_id = self._store.key_id(footer.key)
         content, unreadable = content_of(footer, read, length, key_id)
+        # Before the rows: a rejection note that is found has taken effect.
+        for tombstone in rejections_in(content):
+            self._burial.bury(tombstone)
         receipts = self._issuer.issue(content) if self._issuer is not None else []
         self._report(content, self._index.commit(content, receipts), unreadable)
 

@@ -2,6 +2,7 @@
 
     PacsError
     ├── Unavailable 503
+    │   ├── Busy                  work that only one may do is under way
     │   ├── IndexUnavailable      PostgreSQL does not answer
     │   ├── StoreAway             the object store does not answer
     │   └── KeysAway              a key of encryption at rest is missing or cannot be opened
@@ -34,6 +35,12 @@ class IndexUnavailable(Unavailable):
     """PostgreSQL does not answer; what was acknowledged waits in the segment log or in packs."""
 
     slug = "index-unavailable"
+
+
+class Busy(Unavailable):
+    """Work that only one process may do at a time is under way."""
+
+    slug = "busy"
 
 
 class StoreAway(Unavailable):

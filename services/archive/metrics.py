@@ -82,6 +82,12 @@ class ArchiveMetrics:
             "operation", "result",
         )  # fmt: skip
         self.associations = gauge("open_associations", "DIMSE associations that are open now.")
+        self.check_differences = gauge(
+            "check_differences", "What the last finished check of index against bucket found."
+        )
+        self.check_finished = gauge(
+            "check_finished_timestamp_seconds", "When that check ended; 0 before the first."
+        )
         self.dependency_up = gauge(
             "dependency_up", "1 while a dependency answered its last probe.", "dependency"
         )
@@ -138,6 +144,11 @@ class ArchiveMetrics:
 
     def association_refused(self, reason: str) -> None:
         self.refused.labels("dimse", reason).inc()
+
+    def watch_checks(self, differences: Callable[[], float], finished: Callable[[], float]) -> None:
+        """Read what the last check found, and when it ended, whenever the metrics are asked for."""
+        self.check_differences.set_function(differences)
+        self.check_finished.set_function(finished)
 
     # What the sealer and its handover report (SealingObserver).
 

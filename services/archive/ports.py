@@ -89,11 +89,17 @@ class ObjectStore(Protocol):
     def key_id(self, key: str) -> str | None:
         """The data key that this store encrypted the object with; None: it is in clear. Raises `ObjectMissing`."""
 
+    def modified(self, key: str) -> datetime:
+        """When the object was put, by the store's clock. Raises `ObjectMissing`."""
+
     def list(self, prefix: str) -> Iterator[str]:
         """Keys that start with `prefix` (any string), in ascending order."""
 
     def delete(self, key: str) -> None:
-        """Remove the object; a missing one is success. Only compaction and retention call this."""
+        """Remove the object; a missing one is success. Only sweeps and retention call this."""
+
+    def end_unfinished(self, before: datetime) -> int:
+        """Remove what puts that began before this moment left behind without coming to an end; how many."""
 
 
 class PackSink(Protocol):

@@ -187,6 +187,8 @@ CASES = (
         "ConflictsFound", "resends only",
         archive("committed_instances_total", "0+9x20", ',result="duplicate"'), 10, 0,
     ),
+    Case("ArchiveDiffers", "one", archive("check_differences", "0x5 1x20"), 10, 1),
+    Case("ArchiveDiffers", "mended", archive("check_differences", "1x20 0x20"), 30, 0),
     Case("DataQuarantined", "one", archive("quarantined_items_total", "0x5 1x20"), 10, 1),
     Case("DataQuarantined", "none since", archive("quarantined_items_total", "3x90"), 80, 0),
     Case("Watchdog", "always", {}, 1, 1),

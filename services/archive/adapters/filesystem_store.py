@@ -11,6 +11,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from hashlib import file_digest
 from pathlib import Path
 from typing import BinaryIO
@@ -70,6 +71,11 @@ class FilesystemStore:
         self.size(key)
         return None
 
+    def modified(self, key: str) -> datetime:
+        with _translated(f"look at {key}"):
+            # Of the inode's last change: a linked file keeps the time at which its content was written.
+            return datetime.fromtimestamp(self._path(key).stat().st_ctime, UTC)
+
     def list(self, prefix: str) -> Iterator[str]:
         # Only the folder that every match lies in is walked.
         folder = self._root / prefix.rpartition("/")[0]
@@ -88,6 +94,17 @@ class FilesystemStore:
             path.unlink(missing_ok=True)
             if path.parent.exists():
                 sync_directory(path.parent)
+
+    def end_unfinished(self, before: datetime) -> int:
+        ended = 0
+        for part in self._root.rglob("*" + PART_SUFFIX):
+            try:
+                if datetime.fromtimestamp(part.stat().st_ctime, UTC) < before:
+                    part.unlink()
+                    ended += 1
+            except FileNotFoundError:
+                continue  # its writer came to an end just now
+        return ended
 
     def remove_unfinished(self, folder: str) -> int:
         """Remove what interrupted puts left behind below `folder`; only at start, before the first put. How many."""

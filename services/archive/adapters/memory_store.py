@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._objects: dict[str, bytes] = {}
+        self.put_at: dict[str, datetime] = {}
         self._lock = threading.Lock()
 
     def put(self, key: str, source: Path | BinaryIO, length: int, sha256: str) -> None:
@@ -26,6 +28,7 @@ class MemoryStore:
         with self._lock:
             if self._objects.setdefault(key, content) != content:
                 raise ObjectConflict(f"{key} already holds other content; it was not overwritten")
+            self.put_at.setdefault(key, datetime.now(UTC))
 
     def size(self, key: str) -> int:
         return len(self._content(key))
@@ -47,6 +50,10 @@ class MemoryStore:
         self._content(key)
         return None
 
+    def modified(self, key: str) -> datetime:
+        self._content(key)
+        return self.put_at[key]
+
     def list(self, prefix: str) -> Iterator[str]:
         with self._lock:
             return iter(sorted(key for key in self._objects if key.startswith(prefix)))
@@ -54,6 +61,10 @@ class MemoryStore:
     def delete(self, key: str) -> None:
         with self._lock:
             self._objects.pop(check_key(key), None)
+            self.put_at.pop(key, None)
+
+    def end_unfinished(self, before: datetime) -> int:
+        return 0
 
     def _content(self, key: str) -> bytes:
         try:

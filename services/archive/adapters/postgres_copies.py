@@ -38,7 +38,7 @@ class PostgresCopyQueue:
     def due(self, limit: int, after: Due | None) -> Sequence[Due]:
         with self._cursor() as cursor:
             cursor.execute(
-                """SELECT pack_id, object_key, committed_at FROM pack WHERE copied_at IS NULL
+                """SELECT pack_id, object_key, committed_at FROM pack WHERE copied_at IS NULL AND removed_at IS NULL
                 AND (%(at)s::timestamptz IS NULL OR (committed_at, pack_id) > (%(at)s, %(id)s))
                 ORDER BY committed_at, pack_id LIMIT %(limit)s""",
                 {
@@ -59,7 +59,9 @@ class PostgresCopyQueue:
 
     def waiting(self) -> Waiting:
         with self._cursor() as cursor:
-            cursor.execute("SELECT count(*), min(committed_at) FROM pack WHERE copied_at IS NULL")
+            cursor.execute(
+                "SELECT count(*), min(committed_at) FROM pack WHERE copied_at IS NULL AND removed_at IS NULL"
+            )
             row = cursor.fetchone()
             return Waiting(row[0], row[1]) if row else Waiting(0, None)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -133,6 +134,10 @@ class RgwStore:
     def key_id(self, key: str) -> str | None:
         return _key_id(self._head(check_key(key)))
 
+    def modified(self, key: str) -> datetime:
+        found: datetime = self._head(check_key(key))["LastModified"]
+        return found
+
     def list(self, prefix: str) -> Iterator[str]:
         with translated(f"list {prefix}*"):
             for page in self._client.get_paginator("list_objects_v2").paginate(
@@ -144,6 +149,18 @@ class RgwStore:
     def delete(self, key: str) -> None:
         with translated(f"delete {key}"):
             self._client.delete_object(Bucket=self._bucket, Key=check_key(key))
+
+    def end_unfinished(self, before: datetime) -> int:
+        ended = 0
+        with translated("end unfinished uploads"):
+            for page in self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket):
+                for upload in page.get("Uploads", []):
+                    if upload["Initiated"] < before:
+                        self._client.abort_multipart_upload(
+                            Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                        )
+                        ended += 1
+        return ended
 
     def reencrypt(self, key: str) -> bool:
         """Encrypt an object with the newest key of its institution, in place; False if it was so already.

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,12 +47,19 @@ class TimedStore:
         with self._timed("key_id"):
             return self._inner.key_id(key)
 
+    def modified(self, key: str) -> datetime:
+        with self._timed("modified"):
+            return self._inner.modified(key)
+
     def list(self, prefix: str) -> Iterator[str]:
         return self._inner.list(prefix)
 
     def delete(self, key: str) -> None:
         with self._timed("delete"):
             self._inner.delete(key)
+
+    def end_unfinished(self, before: datetime) -> int:
+        return self._inner.end_unfinished(before)
 
     @contextmanager
     def _timed(self, operation: str) -> Iterator[None]:

@@ -6,6 +6,7 @@ import io
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -54,6 +55,13 @@ class ObjectStoreContract:
     def test_a_stream_that_cannot_be_rewound_is_put_too(self, store: ObjectStore) -> None:
         store.put(KEY, io.BufferedReader(OneWay(CONTENT)), len(CONTENT), sha256(CONTENT).hexdigest())
         assert store.read(KEY, 0, len(CONTENT)) == CONTENT
+
+    def test_an_object_knows_when_it_was_put(self, store: ObjectStore) -> None:
+        put(store, CONTENT)
+        age = datetime.now(UTC) - store.modified(KEY)
+        assert abs(age) < timedelta(minutes=10)
+        with pytest.raises(ObjectMissing):
+            store.modified("packs/yanan/none")
 
     def test_an_empty_object_is_an_object(self, store: ObjectStore) -> None:
         put(store, b"")

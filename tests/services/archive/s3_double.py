@@ -10,7 +10,8 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hashlib import md5
 from typing import Any
 
@@ -24,6 +25,7 @@ class _Object:
     etag: str
     metadata: dict[str, str]
     key: bytes | None
+    modified: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 class S3Double:
@@ -80,6 +82,7 @@ class S3Double:
             "ContentLength": len(found.content),
             "ETag": found.etag,
             "Metadata": found.metadata,
+            "LastModified": found.modified,
             **shown,
         }
 
@@ -98,7 +101,11 @@ class S3Double:
     def get_paginator(self, _: str) -> S3Double:
         return self
 
-    def paginate(self, *, Prefix: str, **_: Any) -> Iterator[dict[str, Any]]:
+    def paginate(self, *, Prefix: str | None = None, **_: Any) -> Iterator[dict[str, Any]]:
+        if Prefix is None:
+            yield {"Uploads": [{"Key": "k", "UploadId": name, "Initiated": target.modified}
+                               for name, (target, _) in self._uploads.items()]}  # fmt: skip
+            return
         yield {"Contents": [{"Key": key} for key in sorted(self.objects) if key.startswith(Prefix)]}
 
     def _check(self, key: str, given: dict[str, Any]) -> None:

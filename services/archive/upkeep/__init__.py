@@ -1,0 +1,1 @@
+"""Looking after what is stored: index against bucket, rebuild, compaction, sweep (contracts, section 19)."""

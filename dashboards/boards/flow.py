@@ -34,6 +34,10 @@ def flow(config: Config) -> Board:
                 ),
             ),
             Row(
+                Text("Reading in detail", "调阅详情"),
+                (reading.read_sources(config), reading.read_decisions(config)),
+            ),
+            Row(
                 Text("Forwarding and receipts", "上传与回执"),
                 (
                     branches.queue_packs(config),

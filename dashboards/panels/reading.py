@@ -65,6 +65,35 @@ def read_latency(config: Config) -> Panel:
     )
 
 
+def read_sources(config: Config) -> Panel:
+    return Panel(
+        "read-sources",
+        Text("Where retrieved bytes come from", "调阅数据来源"),
+        Text(
+            "`cache` carries most while doctors scroll; `broken` stays at 0: the store ended in the middle of an answer.",
+            "翻阅时多数来自 cache；broken 应为 0：存储在应答途中断开。",
+        ),
+        Unit.PER_SECOND,
+        (Query(reading.sources(config), "{{source}}"),),
+    )
+
+
+def read_decisions(config: Config) -> Panel:
+    return Panel(
+        "read-decisions",
+        Text("Decisions behind retrievals", "调阅前的判定"),
+        Text(
+            "`kept` carries nearly all token checks; `fetched` follows the number of series that are opened.",
+            "令牌检查几乎全为 kept；fetched 随打开的序列数变化。",
+        ),
+        Unit.PER_SECOND,
+        (
+            Query(reading.token_checks(config), "token {{result}}"),
+            Query(reading.series_maps(config), "map {{result}}"),
+        ),
+    )
+
+
 def connections(config: Config) -> Panel:
     return Panel(
         "connections",

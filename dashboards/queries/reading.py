@@ -5,7 +5,7 @@ from __future__ import annotations
 from dashboards.config import Config
 
 # What viewers ask. STOW-RS shares the route; hospitals send through their branch, so it is rare here.
-_READS = 'route="dicomweb"'
+_READS = 'route=~"dicomweb|frames|instances|bulkdata|series"'
 
 
 def requests(config: Config) -> str:
@@ -55,6 +55,21 @@ def store_quantile(config: Config, share: float) -> str:
         f"histogram_quantile({share}, sum by (le, operation) ("
         f'rate(pacs_archive_store_operation_seconds_bucket{{site=~"{config.sites}"}}[{config.rate_window}])))'
     )
+
+
+def sources(config: Config) -> str:
+    """Retrievals a second that the gateway answered without the archive, by where the bytes came from."""
+    return f"sum by (source) (rate(pacs_gateway_reads_total[{config.rate_window}]))"
+
+
+def token_checks(config: Config) -> str:
+    """Token checks a second, by what came of them."""
+    return f"sum by (result) (rate(pacs_gateway_token_checks_total[{config.rate_window}]))"
+
+
+def series_maps(config: Config) -> str:
+    """Maps of series that the gateway asked for a second, by what came of it."""
+    return f"sum by (result) (rate(pacs_gateway_series_maps_total[{config.rate_window}]))"
 
 
 def connections(config: Config) -> str:

@@ -14,12 +14,14 @@ from infra.components.pods import Object, container, digest_annotation, pod_spec
 from infra.components.workloads import config_map, deployment, disruption_budget, service
 from infra.config.region import RegionConfig
 from infra.credentials import Credentials
+from infra.layout.sizing import size_bytes
 from infra.supplies import Supplies
 from services.gateway.rendering import render
 from services.gateway.settings import GatewaySettings, RefusedSite
 
 # Images pass through without touching the disk; what nginx takes whole has at most 1 MiB (metrics).
 _SCRATCH = "256Mi"
+_MAPS = 8  # of what nginx has for itself, an eighth holds where the bytes of series lie
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,10 @@ def gateway_settings(region: RegionConfig) -> GatewaySettings:
         archive_name=naming.archive_host(),
         prometheus_name=naming.prometheus_host(),
         ca=f"{naming.service_host(naming.CA, naming.PACS)}:9000",
+        store=f"{naming.object_store_host()}:443",
+        store_name=naming.object_store_host(),
+        cache_mib=size_bytes(region.gateway.cache) >> 20,
+        maps_mib=(size_bytes(region.gateway.memory) - size_bytes(region.gateway.cache)) // _MAPS >> 20,
         prometheus=f"{naming.prometheus_host()}:9090",
         refused_sites=tuple(
             RefusedSite(institution=branch.institution, site=branch.site) for branch in refused
@@ -98,6 +104,7 @@ def gateway_pod(region: RegionConfig, supplies: Supplies, settings: GatewaySetti
             str(settings.configuration): "configuration",
             str(settings.certificate.parent): "identity",
             str(settings.ops_pages): "pages",
+            str(settings.cache): "cache!",
         },
         args=["-c", str(settings.configuration / "nginx.conf")],
         ports=[
@@ -119,6 +126,8 @@ def gateway_pod(region: RegionConfig, supplies: Supplies, settings: GatewaySetti
         {"name": "configuration", "configMap": {"name": "gateway-configuration"}},
         {"name": "identity", "secret": {"secretName": GATEWAY_IDENTITY, "defaultMode": 0o440}},
         {"name": "pages", "configMap": {"name": "ops-pages"}},
+        # Patient data: memory of the pod (and within its limit), never the node's disk.
+        {"name": "cache", "emptyDir": {"medium": "Memory", "sizeLimit": region.gateway.cache}},
     ]
     pod = pod_spec(
         [main], volumes, terminationGracePeriodSeconds=60, topologySpreadConstraints=spread(naming.GATEWAY)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from infra.config.types import (
     Address,
@@ -26,6 +26,10 @@ from infra.config.types import (
     Size,
 )
 from infra.layout.pools import FailureDomain, Pool
+from infra.layout.sizing import format_bytes, size_bytes
+
+_NGINX = 256 << 20
+_LEAST_CACHE = 64 << 20
 
 
 class Section(BaseModel):
@@ -270,7 +274,18 @@ class Gateway(Section):
     node_port: NodePort = 443
     replicas: int = Field(ge=1, le=16)
     memory: Size
+    cache: Size = "256Mi"
+    """Frames and instances that were read last, in memory and part of it: patient data touches no disk here."""
     cpu: Cpu
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not _LEAST_CACHE <= size_bytes(self.cache) <= size_bytes(self.memory) - _NGINX:
+            raise ValueError(
+                f"gateway.cache is {self.cache}: allowed are {format_bytes(_LEAST_CACHE)} up to gateway.memory"
+                f" ({self.memory}) less the {format_bytes(_NGINX)} that nginx itself takes; change one of the two"
+            )
+        return self
 
 
 class CallingPeer(Section):

@@ -36,11 +36,12 @@ _LOG_IN = "Log in and send the token as `Authorization: Bearer <token>`."
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a verified token allows. `institutions` None is every institution."""
+    """What a verified token allows until `expires` (Unix seconds). `institutions` None is every institution."""
 
     subject: str
     institutions: frozenset[str] | None
     scopes: frozenset[str]
+    expires: int
 
     def require(self, scope: str) -> None:
         """Raise `Forbidden` if the token lacks `scope`."""
@@ -136,6 +137,7 @@ class TokenVerifier:
             subject=str(claims["sub"]),
             institutions=None if institutions == ["*"] else frozenset(institutions),
             scopes=frozenset(scope.split()) & SCOPES,
+            expires=int(claims["exp"]),
         )
 
 

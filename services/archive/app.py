@@ -38,14 +38,8 @@ from services.archive.index.rebuild import enter_missing
 from services.archive.ingest.routes import Ingest
 from services.archive.ingest.service import IngestService
 from services.archive.migrate import migrate_patiently
-from services.archive.parts import (
-    Parts,
-    destination_tls,
-    outbox_of,
-    parts_of,
-    second_copy_of,
-    sink_of,
-)
+from services.archive.parts import Parts, destination_tls, outbox_of, parts_of, second_copy_of, sink_of
+from services.archive.reading.routes import Reading
 from services.archive.settings import ArchiveSettings, StoreKind
 from services.archive.tombstones.burial import Burial
 from services.archive.tombstones.deletion import Deletion
@@ -201,7 +195,7 @@ class Archive:
         web = DicomWeb(parts.index, self.retrieval, storing)
         deletion = Deletion(parts.index, self.burial, parts.clock, region=settings.region, site=settings.site)
         routes: list[BaseRoute] = [
-            *self._health(), check_route(), *web.routes(), *DeletionRoutes(deletion).routes(),
+            *self._health(), check_route(parts.index), *web.routes(), *DeletionRoutes(deletion).routes(),
         ]  # fmt: skip
         door = Middleware(TokenDoor, verifier=self.verifier, open_paths=OPEN_PATHS)
         return self._application(routes, [door])
@@ -213,7 +207,10 @@ class Archive:
             service = IngestService(
                 self.sink, parts.index, incoming, parts.metrics, region=settings.region, epoch=settings.epoch
             )
-            routes += Ingest(service, parts.metrics, read_secret(settings.gateway_key_file)).routes()
+            gateway_key = read_secret(settings.gateway_key_file)
+            routes += Ingest(service, parts.metrics, gateway_key).routes()
+            if parts.signer is not None:
+                routes += Reading(parts.index, parts.signer, parts.metrics, gateway_key).routes()
         return self._application(routes, [])
 
     def _application(self, routes: list[BaseRoute], middleware: list[Middleware]) -> ASGIApp:

@@ -71,6 +71,11 @@ class ArchiveMetrics:
             "unsealed_oldest_age_seconds", "Age of the oldest of them; 0 when there are none."
         )
         self.uncommitted_packs = gauge("uncommitted_packs", "Sealed packs that wait for store or index.")
+        self.series_maps = counter(
+            "series_maps_total",
+            "Maps of a study or series that the gateway asked for: made, unchanged.",
+            "result",
+        )
         self.dimse_store_seconds = histogram(
             "dimse_store_seconds", "Seconds from a received C-STORE data set to its acknowledgement."
         )

@@ -23,6 +23,7 @@ from services.archive.encryption.wrapping_keys import FileKeyProvider
 from services.archive.metrics import ArchiveMetrics
 from services.archive.outbox import Outbox
 from services.archive.ports import Index, ObjectStore
+from services.archive.reading.signing import ObjectSigner, S3Signer
 from services.archive.second_copy.copier import Copier
 from services.archive.second_copy.keeper import SecondCopyKeeper
 from services.archive.settings import ArchiveSettings, StoreKind
@@ -44,6 +45,8 @@ class Parts:
     clock: Clock
     keys: CustomerKeys | None = None
     """Opens what the store encrypted, for whoever reads it without the store; None: nothing is encrypted."""
+    signer: ObjectSigner | None = None
+    """Signs GETs for the gateway; None where no other process reads the store."""
 
 
 def parts_of(settings: ArchiveSettings) -> Parts:
@@ -55,7 +58,9 @@ def parts_of(settings: ArchiveSettings) -> Parts:
         return Parts(TimedStore(store, metrics.store_seconds), index, metrics, clock)
     bucket, keys = bucket_of(settings), keys_of(settings, clock)
     store = bucket.encrypted(keys) if keys is not None else bucket
-    return Parts(TimedStore(store, metrics.store_seconds), index, metrics, clock, keys)
+    return Parts(
+        TimedStore(store, metrics.store_seconds), index, metrics, clock, keys, _signer(settings, keys, clock)
+    )
 
 
 def sink_of(settings: ArchiveSettings, parts: Parts) -> ArchiveSink:
@@ -110,6 +115,18 @@ def second_copy_of(settings: ArchiveSettings, parts: Parts) -> SecondCopyKeeper 
         return None
     copier = Copier(parts.store, target, parts.keys.ring, settings.region)
     return SecondCopyKeeper(copier, PostgresCopyQueue(settings.dsn), parts.metrics, parts.clock)
+
+
+def _signer(settings: ArchiveSettings, keys: CustomerKeys | None, clock: Clock) -> ObjectSigner:
+    assert settings.store_access_key_file and settings.store_secret_key_file  # noqa: S101 - checked by the settings
+    return S3Signer(
+        settings.store_endpoint,
+        settings.store_bucket,
+        access_key=read_secret(settings.store_access_key_file),
+        secret_key=read_secret(settings.store_secret_key_file),
+        clock=clock,
+        keys=keys,
+    )
 
 
 def _issuer(settings: ArchiveSettings, clock: Clock) -> ReceiptIssuer | None:

@@ -162,6 +162,9 @@ class Index(Protocol):
     ) -> list[StoredInstance]:
         """Where the instances' bytes lie, in reading order; empty when there is nothing to be seen."""
 
+    def holders(self, institutions: frozenset[str] | None, study_uid: str) -> frozenset[str]:
+        """The institutions among those that hold something of this study."""
+
     def headers(self, instances: Sequence[StoredInstance]) -> list[bytes]:
         """The ready DICOM JSON object of each, in the same order."""
 

@@ -31,6 +31,11 @@ function M.load_key(path)
     assert(#gateway_key >= 32, path .. " holds a key of less than 32 characters")
 end
 
+-- That secret, for what the gateway asks in its own name.
+function M.key()
+    return gateway_key
+end
+
 -- The only subjectAltName of a certificate, when it is a URI; otherwise nil.
 -- Two names would leave open which one counts, so they are as good as none.
 function M.uri(pem)

@@ -15,7 +15,14 @@ from services.gateway.problems import PROBLEMS
 from services.gateway.settings import GatewaySettings
 
 _HERE = Path(__file__).parent
-_LUA_FILES = ("client_identity.lua", "site_series.lua", "traffic.lua")
+_LUA_FILES = (
+    "client_identity.lua",
+    "parts.lua",
+    "reading.lua",
+    "series_maps.lua",
+    "site_series.lua",
+    "traffic.lua",
+)
 
 
 def render(settings: GatewaySettings) -> dict[str, str]:

@@ -36,12 +36,21 @@ class GatewaySettings(BaseModel):
     ingest: Upstream = Field(description="the archive's internal listener (port 8090)")
     archive_name: Fqdn = Field(description="the name on the certificate that both listeners show")
     ca: Upstream
+    store: Upstream | None = Field(
+        default=None,
+        description="the object store, which packs are read from; None: through the archive alone",
+    )
+    store_name: Fqdn | None = Field(default=None, description="the name on the object store's certificate")
+    store_root: Path | None = Field(
+        default=None, description="who signs that certificate; None: the region's root"
+    )
     prometheus: Upstream | None = None
     prometheus_name: Fqdn | None = Field(default=None, description="the name on Prometheus' certificate")
 
     port: Port = 8443
     tls_port: Port = 8444  # loopback: the TLS server behind the SNI switch
     ca_port: Port = 8445  # loopback: takes the PROXY header off for step-ca, which does not speak it
+    again_port: Port = 8446  # loopback: HTTP/2 requests that Lua can answer over HTTP/1.1 only
     status_port: Port = 9145  # health and metrics, for the cluster only
 
     certificate: Path = Path("/run/pacs/gateway/tls.crt")
@@ -52,6 +61,11 @@ class GatewaySettings(BaseModel):
     configuration: Path = Path("/etc/pacs-gateway")  # where the rendered files are mounted
     ops_pages: Path = Path("/usr/share/pacs/ops")
     scratch: Path = Path("/tmp")  # noqa: S108 - the one writable directory of a read-only container
+    cache: Path = Path("/var/cache/pacs-gateway")  # patient data: memory, or an encrypted file system
+    cache_mib: int = Field(default=256, ge=64, description="the size of what is mounted there")
+    maps_mib: int = Field(
+        default=64, ge=8, description="memory for where the bytes of series lie; about 2000 instances a MiB"
+    )
     modules: Path = Path("/usr/lib/nginx/modules")
     access_log: Path = Path("/dev/stdout")
 
@@ -70,4 +84,11 @@ class GatewaySettings(BaseModel):
     def _check(self) -> Self:
         if self.prometheus is not None and self.prometheus_name is None:
             raise ValueError("prometheus is spoken to over TLS: it needs prometheus_name")
+        if self.store is not None and self.store_name is None:
+            raise ValueError("the object store is spoken to over TLS: it needs store_name")
         return self
+
+    @property
+    def store_host(self) -> str:
+        """The Host header that the archive's signatures are made for."""
+        return (self.store or "").removesuffix(":443")

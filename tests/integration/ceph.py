@@ -40,6 +40,7 @@ PROGRAMS = (
     "radosgw-admin",
 )
 START_SECONDS = 90.0
+STORE_NAME = "rgw.test"  # for clients that check names and not addresses, as nginx does
 OSD_BYTES = 4 << 30  # sparse
 
 
@@ -218,7 +219,7 @@ def running_ceph() -> Iterator[S3Endpoint]:
 
 
 def write_certificates(directory: Path) -> None:
-    """`ca.pem`, and `gateway.pem` with certificate and key for 127.0.0.1."""
+    """`ca.pem`, and `gateway.pem` with certificate and key for 127.0.0.1 and `STORE_NAME`."""
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test root")])
     now = datetime.datetime.now(datetime.UTC)
@@ -234,7 +235,9 @@ def write_certificates(directory: Path) -> None:
             .not_valid_after(now + datetime.timedelta(hours=6))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+                x509.SubjectAlternativeName(
+                    [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName(STORE_NAME)]
+                ),
                 critical=False,
             )
             .sign(ca_key, hashes.SHA256())

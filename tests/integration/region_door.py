@@ -31,12 +31,14 @@ from services.enrolment.authority import CertificateAuthority
 from services.enrolment.identity import IdentityFiles, SiteName
 from services.gateway.rendering import render
 from services.gateway.settings import GatewaySettings, RefusedSite
+from tests.integration.ceph import STORE_NAME
 from tests.waiting import wait_for
 
 DOMAIN = "pacs.local.test"
 NAMES = RegionNames("local", DOMAIN)
 PASSPHRASE = b"a passphrase for tests only"
 ARCHIVE_NAME = "archive.pacs.svc"
+CACHE_MIB = 1024
 PROMETHEUS_NAME = "prometheus.monitoring.svc"
 
 
@@ -104,10 +106,13 @@ class Door:
     site_lifetime: timedelta = timedelta(hours=1)
     refused_sites: tuple[RefusedSite, ...] = ()
     ingest_port: int = 0  # 0: the same as the archive's
+    store: str | None = None  # host:port of an object store with the name STORE_NAME; None: none
+    store_ca: Path | None = None
     port: int = field(default_factory=free_port)
     tls_port: int = field(default_factory=free_port)
     ca_inner_port: int = field(default_factory=free_port)
     ca_port: int = field(default_factory=free_port)
+    again_port: int = field(default_factory=free_port)
     status_port: int = field(default_factory=free_port)
 
     def __post_init__(self) -> None:
@@ -129,6 +134,13 @@ class Door:
         files = ServerFiles(self.directory / f"{name}.crt", self.directory / f"{name}.key")
         write_private(files.certificate, pair.chain_pem)
         write_private(files.key, pair.key_pem)
+        return files
+
+    def receipt_files(self) -> ServerFiles:
+        """The receipt key in clear, as the archive's pod sees it, and its certificate."""
+        files = ServerFiles(self.directory / "receipts.crt", self.directory / "receipts.key")
+        write_private(files.certificate, self.receipt_key.chain_pem)
+        write_private(files.key, self.receipt_key.key_pem)
         return files
 
     def token(self, institution: str, site: str, *, now: datetime | None = None) -> str:
@@ -209,9 +221,15 @@ class Door:
             gateway_key=self.gateway_key,
             ca=f"127.0.0.1:{self.ca_port}",
             prometheus=f"127.0.0.1:{self.prometheus_port}",
+            store=self.store,
+            store_name=STORE_NAME if self.store else None,
+            store_root=self.store_ca,
+            cache=here / "cache",
+            cache_mib=CACHE_MIB,
             port=self.port,
             tls_port=self.tls_port,
             ca_port=self.ca_inner_port,
+            again_port=self.again_port,
             status_port=self.status_port,
             certificate=shown.certificate,
             key=shown.key,

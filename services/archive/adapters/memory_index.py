@@ -223,6 +223,12 @@ class MemoryIndex:
                     seen.setdefault(one.sop_instance_uid, (place, _stored(row)))
         return [stored for _, stored in sorted(seen.values(), key=lambda item: item[0])]
 
+    def holders(self, institutions: frozenset[str] | None, study_uid: str) -> frozenset[str]:
+        with self._lock:
+            return frozenset(
+                owner for owner, uid in self._studies if uid == study_uid and _visible(institutions, owner)
+            )
+
     def headers(self, instances: Sequence[StoredInstance]) -> list[bytes]:
         with self._lock:
             return [

@@ -145,6 +145,15 @@ class PostgresIndex:
             cursor.execute(_INSTANCES.encode(), parameters, binary=True)
             return [_stored(row) for row in cursor]
 
+    def holders(self, institutions: frozenset[str] | None, study_uid: str) -> frozenset[str]:
+        with self._transaction() as cursor:
+            cursor.execute(
+                """SELECT institution FROM study
+                WHERE study_uid = %(study)s AND (%(institutions)s::text[] IS NULL OR institution = ANY(%(institutions)s))""",
+                {"institutions": _visible(institutions), "study": study_uid},
+            )
+            return frozenset(row[0] for row in cursor)
+
     def headers(self, instances: Sequence[StoredInstance]) -> list[bytes]:
         found: dict[tuple[str, str], bytes] = {}
         for start in range(0, len(instances), HEADERS_AT_ONCE):

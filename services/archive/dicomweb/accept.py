@@ -65,7 +65,13 @@ def accepted(request: Request) -> list[MediaRange]:
 
     Raises `BadRequest` for a header that cannot be read.
     """
-    text = ", ".join(request.query_params.getlist("accept")) or ", ".join(request.headers.getlist("accept"))
+    return ranked(
+        ", ".join(request.query_params.getlist("accept")) or ", ".join(request.headers.getlist("accept"))
+    )
+
+
+def ranked(text: str) -> list[MediaRange]:
+    """The media ranges of an Accept header, best first; an empty one accepts everything. Raises `BadRequest`."""
     ranges = [one for one in parse(text or "*/*") if one.quality > 0]
     return sorted(ranges, key=lambda one: -one.quality)
 

@@ -104,28 +104,12 @@ class Retrieval:
 
     def frames(self, stored: StoredInstance, numbers: Sequence[int], ranges: Sequence[MediaRange]) -> Answer:
         """Frames by number from 1, each as stored (PS3.18 10.4.1.1.6). Raises `NotFound`, `NotAcceptable`."""
-        part_type, content_type, multipart = self._frame_type(stored, ranges, single=len(numbers) == 1)
+        part_type, content_type, multipart = frame_type(
+            stored.transfer_syntax, ranges, single=len(numbers) == 1
+        )
         return Answer(
             [self._frame(part, content_type) for part in self._pick(stored, numbers)], part_type, multipart
         )
-
-    def _frame_type(
-        self, stored: StoredInstance, ranges: Sequence[MediaRange], *, single: bool
-    ) -> tuple[str, str, bool]:
-        syntax = stored.transfer_syntax
-        compressed = is_encapsulated(syntax)
-        # Native frames leave here in little endian whatever the data set's encoding was.
-        given = syntax if compressed else EXPLICIT_LE
-        for one in ranges:
-            if not one.is_multipart and one.kind != "*/*" and not single:
-                continue
-            for part_type in filter(None, (FRAME_TYPES.get(syntax), OCTETS)):
-                # Octets without a syntax mean Explicit VR LE; image/* types imply the one they are made of.
-                default = EXPLICIT_LE if one.content == OCTETS else given
-                if one.takes(part_type) and (one.transfer_syntax or default) in ("*", given, syntax):
-                    multipart = one.is_multipart or one.kind == "*/*"
-                    return part_type, f"{part_type};transfer-syntax={given}", multipart
-        raise not_acceptable("The instance", syntax)
 
     def _pick(
         self, stored: StoredInstance, numbers: Sequence[int]
@@ -191,6 +175,26 @@ class Retrieval:
     def _stream(self, stored: StoredInstance, offset: int, length: int) -> Iterator[bytes]:
         with translate_store():
             yield from self._store.stream(stored.object_key, stored.offset + offset, length)
+
+
+def frame_type(syntax: str, ranges: Sequence[MediaRange], *, single: bool) -> tuple[str, str, bool]:
+    """Of frames as stored in `syntax`: the media type, the same with its syntax, and whether multipart is wanted.
+
+    Raises `NotAcceptable`.
+    """
+    compressed = is_encapsulated(syntax)
+    # Native frames leave here in little endian whatever the data set's encoding was.
+    given = syntax if compressed else EXPLICIT_LE
+    for one in ranges:
+        if not one.is_multipart and one.kind != "*/*" and not single:
+            continue
+        for part_type in filter(None, (FRAME_TYPES.get(syntax), OCTETS)):
+            # Octets without a syntax mean Explicit VR LE; image/* types imply the one they are made of.
+            default = EXPLICIT_LE if one.content == OCTETS else given
+            if one.takes(part_type) and (one.transfer_syntax or default) in ("*", given, syntax):
+                multipart = one.is_multipart or one.kind == "*/*"
+                return part_type, f"{part_type};transfer-syntax={given}", multipart
+    raise not_acceptable("The instance", syntax)
 
 
 def frame_numbers(text: str) -> list[int]:

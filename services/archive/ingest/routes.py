@@ -1,9 +1,7 @@
 """The ingest routes, on the internal listener alone and behind the gateway's key (contracts, sections 2 and 7)."""
 
-import hmac
 import json
 import re
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
@@ -11,9 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from services.archive.gateway_only import Handler, gateway_only
 from services.archive.ingest.service import Branch, IngestService
 from services.archive.metrics import ArchiveMetrics
-from services.common.errors import BadRequest, NotFound, PacsError, Unauthenticated
+from services.common.errors import BadRequest, NotFound, Unauthenticated
 from services.packs.pack import PackError, check_label
 
 PATH = "/ingest/v1/packs/{pack_id}"
@@ -51,26 +50,11 @@ class Ingest:
         )
         return _answer(pack_id, receipts)
 
-    def _guarded(
-        self, handler: Callable[[Request], Awaitable[Response]]
-    ) -> Callable[[Request], Awaitable[Response]]:
+    def _guarded(self, handler: Handler) -> Handler:
         """Only the gateway, which has verified the branch's certificate, gets through; refusals are counted."""
-
-        async def guarded(request: Request) -> Response:
-            try:
-                given = request.headers.get("x-pacs-gateway-key", "")
-                if not hmac.compare_digest(given.encode(), self.gateway_key.encode()):
-                    # 401 and not 403: it speaks of the line, so that a branch sets no pack aside for it.
-                    raise Unauthenticated(
-                        "The request did not come through the gateway.",
-                        action="Send packs to the gateway's port 443; give gateway and archive the same key file.",
-                    )
-                return await handler(request)
-            except PacsError as error:
-                self.metrics.refused.labels("ingest", error.slug).inc()
-                raise
-
-        return guarded
+        return gateway_only(
+            handler, self.gateway_key, lambda slug: self.metrics.refused.labels("ingest", slug).inc()
+        )
 
 
 def _pack_id(request: Request) -> str:

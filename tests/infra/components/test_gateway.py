@@ -2,9 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from cryptography import x509
+from pydantic import ValidationError
 
 from infra.components.gateway import gateway_pod, gateway_settings, read_pages
+from infra.components.pacs_services import archive_environment
 from infra.config.region import RegionConfig, load_region
 from tests.infra.conftest import Built, supplies_for
 
@@ -32,6 +35,30 @@ def test_the_gateways_scratch_is_bounded() -> None:
     pod = gateway_pod(region, supplies_for(region, Path("/state")), gateway_settings(region))
     (scratch,) = [volume for volume in pod["volumes"] if volume["name"] == "tmp"]
     assert scratch["emptyDir"] == {"sizeLimit": "256Mi"}
+
+
+def test_what_was_read_last_lies_in_memory_as_large_as_the_stack_file_says() -> None:
+    region = load_region("local")
+    settings = gateway_settings(region)
+    pod = gateway_pod(region, supplies_for(region, Path("/state")), settings)
+    (cache,) = [volume for volume in pod["volumes"] if volume["name"] == "cache"]
+    assert cache["emptyDir"] == {"medium": "Memory", "sizeLimit": region.gateway.cache}
+    assert {"name": "cache", "mountPath": str(settings.cache)} in pod["containers"][0]["volumeMounts"]
+    assert settings.cache_mib == 256
+
+
+def test_the_gateway_reads_from_the_store_that_the_archive_signs_for() -> None:
+    region = load_region("local")
+    endpoint = archive_environment(region)["PACS_STORE_ENDPOINT"]
+    assert gateway_settings(region).store == endpoint.removeprefix("https://")
+
+
+@pytest.mark.parametrize("cache", ["32Mi", "257Mi", "1Gi"])
+def test_a_cache_that_does_not_fit_into_the_gateways_memory_is_refused(cache: str) -> None:
+    region = load_region("local").model_dump(mode="json")
+    region["gateway"] |= {"memory": "512Mi", "cache": cache}
+    with pytest.raises(ValidationError, match=r"gateway\.cache is"):
+        RegionConfig.model_validate(region)
 
 
 def test_the_operations_page_takes_what_a_browser_loads_and_nothing_else(tmp_path: Path) -> None:

@@ -54,6 +54,11 @@ class IndexContract:
         instance = index.find(Query(Level.INSTANCE, YANAN))[0]
         assert (instance.sop_instance_uid, instance.instance) == ("1.2.3.1.1", b'{"instance":"1.2.3.1.1"}')
 
+    def test_the_holders_of_a_study_are_told_among_those_who_are_asked_for(self, index: Index) -> None:
+        index.commit(a_pack(an_instance("1.2.3.1.1")), [])
+        assert index.holders(EVERYONE, "1.2.3") == index.holders(YANAN, "1.2.3") == YANAN
+        assert index.holders(ZHIDAN, "1.2.3") == index.holders(EVERYONE, "1.2.4") == frozenset()
+
     def test_where_an_instance_lies_is_what_its_pack_said(self, index: Index) -> None:
         content = a_pack(an_instance("1.2.3.1.1"))
         index.commit(content, [])

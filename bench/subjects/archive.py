@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.errors import CannotError
+from bench.network import free_port
 from bench.processes import guarded
 from bench.servers.archive import ArchiveServer
 from bench.servers.gateway import Gateway
 from bench.servers.postgres import PostgresServer
 from bench.servers.region import ARCHIVE_NAME, NAMES, Region
-from bench.subjects.subject import DimseAddress, Servers, WebAddress
+from bench.subjects.subject import CALLING_AE, DimseAddress, Servers, WebAddress
 
 
 class _Guarded(ArchiveServer):
@@ -34,6 +35,7 @@ class Archive(Servers):
     def __init__(self) -> None:
         super().__init__()
         self._dimse = DimseAddress(0, "PACS")
+        self._destination = free_port()
         self._web = WebAddress("")
 
     def start(self, directory: Path) -> None:
@@ -44,7 +46,7 @@ class Archive(Servers):
         self._running.append(postgres)
         shown = region.server(ARCHIVE_NAME)
         tls = {"PACS_TLS_CERTIFICATE_FILE": str(shown.certificate), "PACS_TLS_KEY_FILE": str(shown.key)}
-        archive = _Guarded(directory, postgres.new_database(), region.jwks, **tls)
+        archive = _Guarded(directory, postgres.new_database(), region.jwks, **tls, **self._moving())
         archive.start()
         self._running.append(archive)
         public, internal = archive.ports["http"], archive.ports["internal"]
@@ -65,7 +67,16 @@ class Archive(Servers):
         return self._web
 
     def destination(self) -> int:
-        raise CannotError("it offers no C-MOVE")
+        return self._destination
+
+    def _moving(self) -> dict[str, str]:
+        """The client may ask for C-MOVE to itself."""
+        caller = {"ae_title": CALLING_AE, "network": "127.0.0.0/8", "moves_to": [CALLING_AE]}
+        receiver = {"ae_title": CALLING_AE, "host": "127.0.0.1", "port": self._destination}
+        return {
+            "PACS_DIMSE_CALLERS": json.dumps([caller]),
+            "PACS_DIMSE_DESTINATIONS": json.dumps([receiver]),
+        }
 
     def configuration(self) -> str:
         return (

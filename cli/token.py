@@ -28,6 +28,8 @@ _MAY = {
     Scope.READ: "search and read studies",
     Scope.STORE: "store studies",
     Scope.DELETE: "delete studies",
+    Scope.WORKFLOW_READ: "read worklist and performed steps",
+    Scope.WORKFLOW_WRITE: "schedule on the worklist",
 }
 
 Scopes = Annotated[

@@ -32,6 +32,8 @@ class Scope(StrEnum):
     READ = "dicomweb:read"
     STORE = "dicomweb:store"
     DELETE = "dicomweb:delete"
+    WORKFLOW_READ = "workflow:read"
+    WORKFLOW_WRITE = "workflow:write"
     OPS = "ops"
 
 

@@ -26,8 +26,10 @@ from services.packs.footer import PackError, check_label
 READ = "dicomweb:read"
 STORE = "dicomweb:store"
 DELETE = "dicomweb:delete"
+WORKFLOW_READ = "workflow:read"
+WORKFLOW_WRITE = "workflow:write"
 OPS = "ops"
-SCOPES = frozenset({READ, STORE, DELETE, OPS})
+SCOPES = frozenset({READ, STORE, DELETE, WORKFLOW_READ, WORKFLOW_WRITE, OPS})
 LONGEST_SECONDS = 12 * 3600
 CLOCK_LEEWAY_SECONDS = 60
 MAX_TOKEN_CHARACTERS = 8192

@@ -6,8 +6,10 @@ away: sealed packs wait, `/readyz` says why, and a background thread brings sche
 
 import logging
 import shutil
+import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -21,18 +23,21 @@ from services.archive.authorisation import check_route
 from services.archive.dicomweb.routes import DicomWeb
 from services.archive.dicomweb.stow import StoreService
 from services.archive.dicomweb.wado import Retrieval
-from services.archive.dimse.caller import Rights, rights_of
+from services.archive.dimse.caller import Address, Rights, rights_of
+from services.archive.dimse.commitment import CommitmentProvider
 from services.archive.dimse.connection import ConnectionLimits
 from services.archive.dimse.find import Find
 from services.archive.dimse.get import Get
 from services.archive.dimse.move import Move
 from services.archive.dimse.outgoing import Source
+from services.archive.dimse.performed_step import StepProvider
 from services.archive.dimse.query_retrieve import query_retrieve
 from services.archive.dimse.request import Request
 from services.archive.dimse.server import DimseListener, DimseServer
 from services.archive.dimse.service_class import ServiceClass
 from services.archive.dimse.storage import Storage
 from services.archive.dimse.transcoder import NativeTranscoder
+from services.archive.dimse.worklist import WorklistProvider
 from services.archive.incoming import Incoming
 from services.archive.index.rebuild import enter_missing
 from services.archive.ingest.routes import Ingest
@@ -46,6 +51,8 @@ from services.archive.tombstones.deletion import Deletion
 from services.archive.tombstones.routes import DeletionRoutes
 from services.archive.unsealed import Unsealed
 from services.archive.upkeep.checkpoint import Checkpoint
+from services.archive.workflow.reporting import CommitmentReporter
+from services.archive.workflow.routes import WorkflowRoutes
 from services.common.errors import PacsError
 from services.common.health import Probe, ended, health_routes
 from services.common.metrics import RequestTimer, metrics_route
@@ -96,6 +103,8 @@ class Archive:
         )
         checks = Checkpoint(spool)
         parts.metrics.watch_checks(checks.last_differences, checks.last_finished)
+        self._commitment = self._commitment_provider()
+        self.commitments = self._commitment_reporter()
         self.dimse = DimseServer(
             DimseListener(
                 settings.ae_title,
@@ -113,7 +122,7 @@ class Archive:
             ),
             ended=self.sealer.association_ended,
             observer=parts.metrics,
-            services=[self._query_retrieve()],
+            services=[self._query_retrieve(), *self._workflow_services()],
         )
         incoming = Incoming(spool / "incoming", settings.spool_reserve_bytes)
         self.verifier = TokenVerifier(settings.token_jwks_file, settings.audiences, parts.clock)
@@ -133,6 +142,7 @@ class Archive:
             FilesystemStore(self._settings.store_directory).remove_unfinished("packs")
         self.sealer.start()
         self.dimse.start()
+        self.commitments.start()
         self._keeper.start()
         if self._second_copy is not None:
             self._second_copy.start()
@@ -143,6 +153,7 @@ class Archive:
         What does not get there within `DRAIN_SECONDS` lies durable in the spool for the next start.
         """
         self._stop.set()
+        self.commitments.stop()
         self.dimse.stop()
         waited = threading.Event()
         deadline = self.parts.clock.monotonic() + DRAIN_SECONDS
@@ -195,10 +206,68 @@ class Archive:
         web = DicomWeb(parts.index, self.retrieval, storing)
         deletion = Deletion(parts.index, self.burial, parts.clock, region=settings.region, site=settings.site)
         routes: list[BaseRoute] = [
-            *self._health(), check_route(parts.index), *web.routes(), *DeletionRoutes(deletion).routes(),
+            *self._health(), check_route(parts.index), *self._workflow_routes(), *web.routes(),
+            *DeletionRoutes(deletion).routes(),
         ]  # fmt: skip
         door = Middleware(TokenDoor, verifier=self.verifier, open_paths=OPEN_PATHS)
         return self._application(routes, [door])
+
+    def _workflow_services(self) -> list[ServiceClass]:
+        parts, settings = self.parts, self._settings
+
+        def seen(calling_ae: str, address: Address) -> frozenset[str]:
+            return rights_of(settings.dimse_callers, calling_ae, address, settings.institution).institutions
+
+        worklist = WorklistProvider(
+            parts.workflow.worklist, seen, partial(parts.metrics.workflow_refused, "worklist")
+        )
+        steps = StepProvider(
+            parts.workflow.steps,
+            settings.institution,
+            settings.site,
+            parts.clock,
+            partial(parts.metrics.workflow_refused, "mpps"),
+        )
+        return [worklist.service_class(), steps.service_class(), self._commitment.service_class()]
+
+    def _commitment_provider(self) -> CommitmentProvider:
+        parts, settings = self.parts, self._settings
+        return CommitmentProvider(
+            parts.workflow.commitments,
+            institution=settings.institution,
+            site=settings.site,
+            ae_title=settings.ae_title,
+            holder=socket.gethostname(),
+            clock=parts.clock,
+            refused=partial(parts.metrics.workflow_refused, "commitment"),
+            destinations=settings.dimse_destinations,
+            tls=destination_tls(settings),
+        )
+
+    def _commitment_reporter(self) -> CommitmentReporter:
+        parts, settings = self.parts, self._settings
+        return CommitmentReporter(
+            parts.workflow.commitments,
+            parts.index,
+            parts.store,
+            self._commitment,
+            institution=settings.institution,
+            # A replica's name outlives its process, and so do its requests.
+            holder=socket.gethostname(),
+            arriving=lambda: bool(self.sealer.unsealed_bytes or self.sealer.uncommitted_packs),
+            clock=parts.clock,
+            counted=parts.metrics.commitment_reported,
+        )
+
+    def _workflow_routes(self) -> list[Route]:
+        settings, workflow = self._settings, self.parts.workflow
+        return WorkflowRoutes(
+            workflow.worklist,
+            workflow.steps,
+            site=settings.site,
+            own=settings.institution if settings.outbox_directory is not None else None,
+            clock=self.parts.clock,
+        ).routes()
 
     def _internal(self, incoming: Incoming) -> ASGIApp:
         parts, settings = self.parts, self._settings
@@ -222,7 +291,13 @@ class Archive:
     def _health(self) -> list[Route]:
         def threads() -> str | None:
             copies = [self._second_copy] if self._second_copy is not None else []
-            return ended([*self.log.threads, *self.sealer.threads, *self.dimse.threads, *copies])
+            threads = [
+                *self.log.threads,
+                *self.sealer.threads,
+                *self.dimse.threads,
+                *self.commitments.threads,
+            ]
+            return ended([*threads, *copies])
 
         return health_routes(self._probes(), vital={"threads": threads})
 

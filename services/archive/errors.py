@@ -11,6 +11,7 @@
     ├── Forbidden 403
     │   └── ForeignPack           the certificate's institution or site is not the pack's
     ├── NoRoom 507
+    ├── EntryBegun 409            a worklist entry whose examination has begun cannot be ordered otherwise
     └── StoredBytesDamaged 500    the store holds other bytes than the index promises
 
 The object store's errors (`services.archive.ports`) are translated by `translate_store`; DIMSE
@@ -71,6 +72,18 @@ class StoredBytesDamaged(PacsError):
     """The store misses or has altered bytes that the index promises: an incident, not a client's fault."""
 
     status, title, slug = 500, "Stored bytes damaged", "stored-bytes-damaged"
+
+
+class EntryBegun(PacsError):
+    """A worklist entry's examination has begun or ended: what was ordered stands."""
+
+    status, title, slug = 409, "Examination begun", "entry-begun"
+
+    def __init__(self, entry_id: str, state: str) -> None:
+        super().__init__(
+            f"The worklist entry {entry_id} is {state}.",
+            action="Order a further step under another id.",
+        )
 
 
 @contextmanager

@@ -86,6 +86,11 @@ class ArchiveMetrics:
             "dimse_sent_instances_total", "Instances that C-GET and C-MOVE sent: get, move; sent, failed.",
             "operation", "result",
         )  # fmt: skip
+        self.commitment_reports = counter(
+            "commitment_reports_total",
+            "Storage commitment: reported, failed (tried again), abandoned.",
+            "result",
+        )
         self.associations = gauge("open_associations", "DIMSE associations that are open now.")
         self.check_differences = gauge(
             "check_differences", "What the last finished check of index against bucket found."
@@ -140,6 +145,14 @@ class ArchiveMetrics:
                 self.dimse_sent.labels(operation, result).inc(count)
         if status not in (0x0000, 0xB000, 0xFE00):
             self.refused.labels("dimse", f"{status:04X}").inc()
+
+    def workflow_refused(self, interface: str, status: int) -> None:
+        """Count a refused request of the worklist or of a performed step."""
+        self.refused.labels(interface, f"{status:04X}").inc()
+
+    def commitment_reported(self, result: str) -> None:
+        """Count an attempt to report a storage commitment."""
+        self.commitment_reports.labels(result).inc()
 
     def association_accepted(self, calling_ae: str) -> None:
         self.associations.inc()

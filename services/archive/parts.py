@@ -11,9 +11,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from services.archive.adapters.filesystem_store import FilesystemStore
+from services.archive.adapters.postgres_commitments import PostgresCommitments
 from services.archive.adapters.postgres_copies import PostgresCopyQueue
 from services.archive.adapters.postgres_index import PostgresIndex
 from services.archive.adapters.postgres_keys import PostgresKeyRegister
+from services.archive.adapters.postgres_steps import PostgresSteps
+from services.archive.adapters.postgres_worklist import PostgresWorklist
 from services.archive.adapters.timed_store import TimedStore
 from services.archive.commit import ArchiveSink, ReceiptIssuer
 from services.archive.dimse.destination import client_context
@@ -27,6 +30,7 @@ from services.archive.reading.signing import ObjectSigner, S3Signer
 from services.archive.second_copy.copier import Copier
 from services.archive.second_copy.keeper import SecondCopyKeeper
 from services.archive.settings import ArchiveSettings, StoreKind
+from services.archive.workflow.ports import Workflow
 from services.common.clock import Clock, SystemClock
 from services.common.settings import read_secret
 from services.packs.receipts import ReceiptSigner
@@ -43,6 +47,7 @@ class Parts:
     index: Index
     metrics: ArchiveMetrics
     clock: Clock
+    workflow: Workflow
     keys: CustomerKeys | None = None
     """Opens what the store encrypted, for whoever reads it without the store; None: nothing is encrypted."""
     signer: ObjectSigner | None = None
@@ -53,14 +58,18 @@ def parts_of(settings: ArchiveSettings) -> Parts:
     """The real adapters that the settings name."""
     metrics, clock = ArchiveMetrics(), SystemClock()
     index = PostgresIndex(settings.dsn, connections=settings.database_connections)
+    workflow = Workflow(
+        PostgresWorklist(index.connections),
+        PostgresSteps(index.connections),
+        PostgresCommitments(index.connections),
+    )
     if settings.store is StoreKind.FILESYSTEM:
         store: ObjectStore = FilesystemStore(settings.store_directory)
-        return Parts(TimedStore(store, metrics.store_seconds), index, metrics, clock)
+        return Parts(TimedStore(store, metrics.store_seconds), index, metrics, clock, workflow)
     bucket, keys = bucket_of(settings), keys_of(settings, clock)
     store = bucket.encrypted(keys) if keys is not None else bucket
-    return Parts(
-        TimedStore(store, metrics.store_seconds), index, metrics, clock, keys, _signer(settings, keys, clock)
-    )
+    signer = _signer(settings, keys, clock)
+    return Parts(TimedStore(store, metrics.store_seconds), index, metrics, clock, workflow, keys, signer)
 
 
 def sink_of(settings: ArchiveSettings, parts: Parts) -> ArchiveSink:

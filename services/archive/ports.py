@@ -165,6 +165,9 @@ class Index(Protocol):
     def holders(self, institutions: frozenset[str] | None, study_uid: str) -> frozenset[str]:
         """The institutions among those that hold something of this study."""
 
+    def holdings(self, institution: str, sop_instance_uids: Collection[str]) -> list[StoredInstance]:
+        """Those of an institution's instances that are there and visible, in any order."""
+
     def headers(self, instances: Sequence[StoredInstance]) -> list[bytes]:
         """The ready DICOM JSON object of each, in the same order."""
 

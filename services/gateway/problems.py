@@ -46,7 +46,8 @@ PROBLEMS: dict[str, dict[str, object]] = {
         "not-found",
         "Not found",
         "Nothing is served at this path.",
-        "DICOMweb is at /dicom-web/, ingest at /ingest/v1/, remote write (POST) at /metrics/v1/write.",
+        "DICOMweb is at /dicom-web/, the worklist at /workflow/v1/, ingest at /ingest/v1/, "
+        "remote write (POST) at /metrics/v1/write.",
     ),
     "401": _problem(
         401,

@@ -17,6 +17,7 @@ from cli.verify.target import DicomNode, Target
 from infra.pki.tokens import ensure_token_key, issue_token, public_jwks
 from services.archive.adapters.memory_index import MemoryIndex
 from services.archive.adapters.memory_store import MemoryStore
+from services.archive.adapters.memory_workflow import memory_workflow
 from services.archive.app import Archive
 from services.archive.metrics import ArchiveMetrics
 from services.archive.parts import Parts
@@ -51,7 +52,7 @@ def archive(tmp_path):
         dimse_callers=[{"ae_title": "CT1", "network": "127.0.0.0/8"}],
     )  # fmt: skip
     clock = SystemClock()
-    parts = Parts(MemoryStore(), MemoryIndex(), ArchiveMetrics(CollectorRegistry()), clock)
+    parts = Parts(MemoryStore(), MemoryIndex(), ArchiveMetrics(CollectorRegistry()), clock, memory_workflow())
     archive = Archive(settings, parts)
     archive.start()
     token = issue_token(

@@ -290,7 +290,9 @@ def test_a_revoked_certificate_is_refused_after_a_reload(tmp_path: Path, patch: 
 # --- paths, headers, problems ---
 
 
-@pytest.mark.parametrize("path", ["/dicom-web/studies", "/auth/v1/check"])
+@pytest.mark.parametrize(
+    "path", ["/dicom-web/studies", "/workflow/v1/institutions/yanan/worklist", "/auth/v1/check"]
+)
 def test_other_routes_never_carry_a_site_name(
     door: Door, archive: Upstream, site: IdentityFiles, path: str
 ) -> None:

@@ -16,6 +16,7 @@ from services.archive.index.query import (
     OneOf,
     Query,
     Wildcard,
+    name_fits,
     wildcard_fits,
 )
 from services.archive.index.records import (
@@ -26,7 +27,6 @@ from services.archive.index.records import (
     PackContent,
     PackRecord,
     ReceiptRecord,
-    SearchName,
     SeriesRecord,
     StoredInstance,
     StudyRecord,
@@ -229,6 +229,11 @@ class MemoryIndex:
                 owner for owner, uid in self._studies if uid == study_uid and _visible(institutions, owner)
             )
 
+    def holdings(self, institution: str, sop_instance_uids: Collection[str]) -> list[StoredInstance]:
+        with self._lock:
+            rows = [self._rows.get((institution, uid)) for uid in sop_instance_uids]
+            return [_stored(row) for row in rows if row is not None]
+
     def headers(self, instances: Sequence[StoredInstance]) -> list[bytes]:
         with self._lock:
             return [
@@ -345,12 +350,4 @@ def _fits_one(condition: Condition, levels: dict[Level, Any]) -> bool:
         case Between(low, high):
             return value != "" and (not low or low <= value) and (not high or value <= high)
         case NameLike():
-            return _name_fits(matcher, value)
-
-
-def _name_fits(wanted: NameLike, name: SearchName) -> bool:
-    groups = (name.alphabetic, name.ideographic, name.phonetic)
-    if wanted.any_group:
-        return any(wildcard_fits(wanted.any_group, group) for group in groups)
-    patterns = (wanted.alphabetic, wanted.ideographic, wanted.phonetic)
-    return all(wildcard_fits(p, group) for p, group in zip(patterns, groups, strict=True) if p)
+            return name_fits(matcher, value)

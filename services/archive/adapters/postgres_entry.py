@@ -7,15 +7,11 @@ and different studies do not wait for each other; rows are written in the order 
 from collections.abc import Sequence
 from typing import Any
 
-import psycopg
-from psycopg.rows import TupleRow
-
+from services.archive.adapters.postgres_connections import Cursor
 from services.archive.adapters.postgres_tombstones import graves
 from services.archive.adapters.study_lock import lock_studies
 from services.archive.index.living import living_content
 from services.archive.index.records import InstanceRecord, Outcome, PackContent, ReceiptRecord, StudyRecord
-
-Cursor = psycopg.Cursor[TupleRow]
 
 _PACK = """
 INSERT INTO pack (pack_id, region, institution, site, study_uid, object_key, length, instances, key_id, sealed_at)

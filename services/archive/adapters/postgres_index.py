@@ -4,18 +4,14 @@ One transaction per pack: its statements are in `postgres_entry`, those of searc
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import psycopg
-from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
-
 from services.archive.adapters import postgres_tombstones
-from services.archive.adapters.postgres_entry import Cursor, enter
+from services.archive.adapters.postgres_connections import PostgresConnections
+from services.archive.adapters.postgres_entry import enter
 from services.archive.adapters.postgres_queries import Position, compile_query, position_of
-from services.archive.errors import IndexUnavailable
 from services.archive.index.query import Query
 from services.archive.index.records import (
     Conflict,
@@ -45,6 +41,11 @@ SELECT {_STORED.format(series_uid="r.series_uid")} FROM (
 ) i JOIN series r ON r.id = i.series JOIN study s ON s.id = i.study JOIN pack p ON p.pack_id = i.pack_id
 ORDER BY r.number NULLS LAST, r.series_uid, i.number NULLS LAST, i.sop_instance_uid
 """  # noqa: S608 - constants only
+_HOLDINGS = f"""
+SELECT {_STORED.format(series_uid="r.series_uid")}
+FROM instance i JOIN series r ON r.id = i.series JOIN study s ON s.id = i.study JOIN pack p ON p.pack_id = i.pack_id
+WHERE i.institution = %s AND i.sop_instance_uid = ANY(%s)
+"""  # noqa: S608 - constants only
 _CONFLICTS = f"""
 SELECT {_STORED.format(series_uid="i.series_uid")}, i.first_digest, i.received_at
 FROM conflict i JOIN study s ON s.id = i.study JOIN pack p ON p.pack_id = i.pack_id
@@ -54,34 +55,15 @@ ORDER BY i.received_at, i.digest
 
 
 class PostgresIndex:
-    """`services.archive.ports.Index` on a pool of connections.
-
-    It can be made while PostgreSQL is away: the pool connects in the background, and until it has,
-    every call raises `IndexUnavailable` after `patience` seconds.
-    """
+    """`services.archive.ports.Index` on a pool of connections, which other adapters may share."""
 
     def __init__(self, dsn: str, *, connections: int = 8, patience: float = 2.0) -> None:
-        self._pool = ConnectionPool(
-            dsn,
-            min_size=1,
-            max_size=connections,
-            timeout=patience,
-            # Short, so that a lost database is asked for again soon and not after a long back-off.
-            reconnect_timeout=4.0,
-            check=ConnectionPool.check_connection,
-            kwargs={
-                "application_name": "pacs-archive",
-                "connect_timeout": 3,
-                "options": "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=30000",
-            },
-            open=False,
-            name="archive-index",
-        )
-        self._pool.open(wait=False)
+        self.connections = PostgresConnections(dsn, connections=connections, patience=patience)
+        self._transaction = self.connections.transaction
 
     def close(self) -> None:
         """Give the connections back; no method may be called after."""
-        self._pool.close()
+        self.connections.close()
 
     def ping(self) -> None:
         with self._transaction() as cursor:
@@ -154,6 +136,11 @@ class PostgresIndex:
             )
             return frozenset(row[0] for row in cursor)
 
+    def holdings(self, institution: str, sop_instance_uids: Collection[str]) -> list[StoredInstance]:
+        with self._transaction() as cursor:
+            cursor.execute(_HOLDINGS.encode(), (institution, list(sop_instance_uids)), binary=True)
+            return [_stored(row) for row in cursor]
+
     def headers(self, instances: Sequence[StoredInstance]) -> list[bytes]:
         found: dict[tuple[str, str], bytes] = {}
         for start in range(0, len(instances), HEADERS_AT_ONCE):
@@ -189,22 +176,6 @@ class PostgresIndex:
     def newest_received(self, institution: str, target: Target) -> datetime | None:
         with self._transaction() as cursor:
             return postgres_tombstones.newest_received(cursor, institution, target)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Cursor]:
-        """A cursor in a transaction; the driver's errors become ours, without the values it quotes."""
-        try:
-            with self._pool.connection() as connection, connection.cursor() as cursor:
-                yield cursor
-        except (PoolTimeout, PoolClosed, TooManyRequests) as error:
-            raise IndexUnavailable(
-                "The index database gave no connection in time.", action="Send the same request again."
-            ) from error
-        except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.UndefinedTable) as error:
-            raise IndexUnavailable(
-                f"The index database does not answer (SQLSTATE {error.sqlstate or 'none'}).",
-                action="Send the same request again.",
-            ) from error
 
 
 def _visible(institutions: frozenset[str] | None) -> list[str] | None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from services.archive.adapters.postgres_entry import Cursor
+from services.archive.adapters.postgres_connections import Cursor
 from services.archive.errors import IndexUnavailable
 from services.archive.tombstones.document import tombstone_key
 from services.archive.upkeep.ledger import PackRow, Place

@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+from services.archive.dimse.status import comment_of
 from services.common.clock import Clock, SystemClock
 from services.packs import file_meta
 from services.packs.instance import (
@@ -58,7 +59,6 @@ _REFUSALS: dict[type[Exception], tuple[int, str]] = {
     OutOfRoom: (OUT_OF_RESOURCES, "Not stored: the archive's disk is full. Keep it, send it later"),
     LogError: (PROCESSING_FAILURE, "Not stored: the archive's disk fails or it stops. Send it later"),
 }
-_COMMENT_CHARACTERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +156,6 @@ class Storage:
         )
         if self._observer is not None:
             self._observer.instance_refused(status)
-        return StoreAnswer(status, _comment(action if isinstance(error, LogError) else f"{action}: {error}"))
-
-
-def _comment(text: str) -> str:
-    """`text` as Error Comment (0000,0902): LO, so at most 64 characters and no backslash. Its end goes first."""
-    plain = text.encode("ascii", "replace").decode().replace("\\", "/")
-    return plain if len(plain) <= _COMMENT_CHARACTERS else plain[: _COMMENT_CHARACTERS - 3] + "..."
+        return StoreAnswer(
+            status, comment_of(action if isinstance(error, LogError) else f"{action}: {error}")
+        )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 from services.archive.index.names import normalise
+from services.archive.index.records import SearchName
 from services.common.errors import BadRequest
 
 MAX_VALUE = 64 * 1024
@@ -161,7 +162,7 @@ def _matcher(key: Key, value: str) -> Matcher:
         case Kind.UID:
             return OneOf(_values(value))
         case Kind.NAME:
-            return _name(value)
+            return name_like(value)
         case Kind.DATE:
             return _range(key, value, re.compile(r"\d{8}"), lambda part: part)
         case Kind.TIME:
@@ -184,7 +185,8 @@ def _values(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in re.split(r"[,\\]", value) if part.strip())
 
 
-def _name(value: str) -> NameLike:
+def name_like(value: str) -> NameLike:
+    """Read a person name to match: one group for any writing, or each writing its own."""
     groups = [normalise(group) for group in value.split("=")]
     if len(groups) == 1:
         return NameLike(any_group=groups[0])
@@ -216,6 +218,15 @@ def wildcard_fits(pattern: str, text: str) -> bool:
     """Whether `text` fits a pattern of `*` and `?`; every other character stands for itself."""
     expression = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
     return re.fullmatch(expression, text, re.DOTALL) is not None
+
+
+def name_fits(wanted: NameLike, name: SearchName) -> bool:
+    """Whether a person's name fits."""
+    groups = (name.alphabetic, name.ideographic, name.phonetic)
+    if wanted.any_group:
+        return any(wildcard_fits(wanted.any_group, group) for group in groups)
+    patterns = (wanted.alphabetic, wanted.ideographic, wanted.phonetic)
+    return all(wildcard_fits(p, group) for p, group in zip(patterns, groups, strict=True) if p)
 
 
 def names(keys: Iterable[Key]) -> str:

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 
 from services.archive.adapters.memory_index import MemoryIndex
 from services.archive.adapters.memory_store import MemoryStore
+from services.archive.adapters.memory_workflow import memory_workflow
 from services.archive.app import Archive
 from services.archive.metrics import ArchiveMetrics
 from services.archive.parts import Parts
@@ -43,7 +44,9 @@ class Harness:
         self.registry = CollectorRegistry()
         self.metrics = ArchiveMetrics(self.registry)
         self.settings = self._settings(changes)
-        self.archive = Archive(self.settings, Parts(self.store, self.index, self.metrics, SystemClock()))
+        self.archive = Archive(
+            self.settings, Parts(self.store, self.index, self.metrics, SystemClock(), memory_workflow())
+        )
         self.http = TestClient(self.archive.public, raise_server_exceptions=False)
         self.internal = TestClient(self.archive.internal, raise_server_exceptions=False)
 

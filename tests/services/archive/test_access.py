@@ -40,7 +40,7 @@ def routes(app: object) -> list[tuple[str, str]]:
     assert isinstance(app, Starlette)
     values = {
         "study": "1.2.3", "series": "1.2.3.1", "instance": "1.2.3.1.1", "frames": "1", "path": "7FE00010",
-        "digest": "0" * 64, "pack_id": "0" * 64,
+        "digest": "0" * 64, "pack_id": "0" * 64, "institution": "yanan", "entry": "E1", "uid": "1.2.3.1.9",
     }  # fmt: skip
     found = []
     for route in app.routes:

@@ -44,7 +44,7 @@ def test_the_same_settings_give_the_same_files() -> None:
 def test_every_way_to_a_service_sets_the_headers_it_believes(header: str) -> None:
     http = everything()
     ways = len(re.findall(r"proxy_pass https?://(?!store)", http))
-    assert ways == 11
+    assert ways == 12
     assert len(re.findall(rf"proxy_set_header {header} ", http)) == ways
 
 
@@ -55,7 +55,7 @@ def test_every_way_to_a_service_is_tls_that_is_checked_under_the_services_name()
     ways = re.findall(r"proxy_ssl_name (\S+);[^}]*?proxy_pass (https)://(\w+)", http)
     # What goes round once more over loopback is in clear, and reaches nothing but the same server.
     assert re.findall(r"proxy_pass http://(\S+);", http) == [f"127.0.0.1:{SETTINGS.again_port}"]
-    assert len(ways) == len(re.findall("proxy_pass https:", http)) == 14
+    assert len(ways) == len(re.findall("proxy_pass https:", http)) == 15
     assert set(ways) == {
         ("archive.pacs.svc", "https", "archive"),
         ("archive.pacs.svc", "https", "ingest"),

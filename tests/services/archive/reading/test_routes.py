@@ -7,6 +7,7 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
+from services.archive.adapters.memory_workflow import memory_workflow
 from services.archive.app import Archive
 from services.archive.parts import Parts
 from services.archive.reading.signing import S3Signer
@@ -27,7 +28,8 @@ class Gateway:
         signer = S3Signer("https://rgw.svc", "b", access_key="a", secret_key="s", clock=clock)
         settings = harness.settings.model_copy(update={"spool_directory": directory})
         self.archive = Archive(
-            settings, Parts(harness.store, harness.index, harness.metrics, clock, signer=signer)
+            settings,
+            Parts(harness.store, harness.index, harness.metrics, clock, memory_workflow(), signer=signer),
         )
         self._http = TestClient(self.archive.internal, raise_server_exceptions=False)
 

@@ -38,6 +38,7 @@ from services.archive.dimse.service_class import ServiceClass
 from services.archive.dimse.storage import Storage
 from services.archive.dimse.transcoder import NativeTranscoder
 from services.archive.dimse.worklist import WorklistProvider
+from services.archive.errors import translate_store
 from services.archive.incoming import Incoming
 from services.archive.index.rebuild import enter_missing
 from services.archive.ingest.routes import Ingest
@@ -306,6 +307,8 @@ class Archive:
             "index": self._index_reason, "store": self._store_reason, "tokens": self._tokens_reason,
             "spool": self._spool_reason,
         }  # fmt: skip
+        if self.parts.keys is not None:
+            probes["keys"] = self._keys_reason
         return {name: self._counted(name, probe) for name, probe in probes.items()}
 
     def _counted(self, name: str, probe: Probe) -> Probe:
@@ -323,6 +326,16 @@ class Archive:
 
     def _store_reason(self) -> str | None:
         return _reason(lambda: self.parts.store.exists("packs/probe"))
+
+    def _keys_reason(self) -> str | None:
+        """Whether what is stored for the site's own institution can be encrypted and opened."""
+
+        def probe() -> None:
+            if self.parts.keys is not None:
+                with translate_store():
+                    self.parts.keys.ring.all(self._settings.institution)
+
+        return _reason(probe)
 
     def _tokens_reason(self) -> str | None:
         return _reason(self.verifier.keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 
 from infra.pki.private_files import clear_pem, load_key, read_passphrase
+from infra.pki.sealed import unseal
+from infra.pki.wrapping_keys import PURPOSE
 
 _SHORTEST = 16
 _EVERY_SECONDS = 0.02
@@ -25,6 +28,9 @@ def needles(secrets: Path) -> set[str]:
     passphrase = read_passphrase(secrets / "passphrase")
     for path in (entry for entry in secrets.rglob("*") if entry.is_file()):
         text = path.read_text(encoding="utf-8", errors="replace")
+        if path.name == "wrapping-keys.sealed":
+            opened = unseal(path.read_bytes(), passphrase, PURPOSE, str(path))
+            found |= {entry["key"] for entry in json.loads(opened)["keys"]}
         if "PRIVATE KEY-----" not in text:
             if "-----BEGIN" not in text and path.suffix in {"", ".key"}:
                 found |= set(_long_lines(text))

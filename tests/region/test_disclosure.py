@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from infra.pki.private_files import clear_pem, ensure_secret, load_key, write_private
 from infra.pki.tokens import ensure_token_key
+from infra.pki.wrapping_keys import ensure_wrapping_keys
 from tests.region.disclosure import CommandLines, files_with_any, needles
 
 PASSPHRASE = b"a passphrase for tests only"
@@ -41,6 +43,12 @@ def test_a_password_is_recognised_and_ordinary_text_is_not(secrets: Path) -> Non
     assert not [
         piece for piece in pieces if piece in Path(__file__).read_text().replace(PASSPHRASE.decode(), "")
     ]
+
+
+def test_a_wrapping_key_is_recognised_in_clear(secrets: Path) -> None:
+    keys = ensure_wrapping_keys(secrets / "pki", PASSPHRASE, "local", datetime(2026, 1, 1, tzinfo=UTC))
+    state = json.dumps({"outputs": {"wrapping-keys.json": keys.document().decode()}})
+    assert [piece for piece in needles(secrets) if piece in state] != []
 
 
 def test_a_secret_on_a_command_line_is_seen_and_only_the_program_is_told(secrets: Path) -> None:

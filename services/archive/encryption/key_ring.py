@@ -10,13 +10,14 @@ import io
 import logging
 import threading
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 from services.archive.encryption.data_key import PREFIX, DataKey, WrappedKey, context_of
 from services.archive.encryption.ports import KeyProvider, KeyRegister
-from services.archive.ports import KeyUnusable, ObjectStore
+from services.archive.ports import KeyUnusable, ObjectConflict, ObjectStore
 from services.common.clock import Clock, rfc3339
 from services.common.errors import Unavailable
 
@@ -124,15 +125,11 @@ class KeyRing:
             wrappings.setdefault((one.institution, one.key_id), {})[one.wrapping_key_id] = one
         result = Rewrapped(current, len(wrappings))
         for by in wrappings.values():
-            if current not in by:
-                opened = next((self._unwrap(by[wrapping]) for wrapping in by.keys() & usable), None)
-                if opened is None:
-                    result.closed += 1
-                    continue
-                by[current] = self._wrap(opened, current)
-                self._keep(by[current])
-                result.wrapped += 1
-            self._unwrap(self._read(by[current].object_key))
+            try:
+                result.wrapped += self._wrap_by(current, by, usable)
+            except KeyUnusable:
+                _log.exception("a data key cannot be wrapped anew")
+                result.closed += 1
         if not result.closed:
             for by in wrappings.values():
                 for wrapping in by.keys() & usable - {current}:
@@ -143,6 +140,28 @@ class KeyRing:
                 "data keys were wrapped anew", extra={"count": result.wrapped, "removed": result.removed}
             )
         return result
+
+    def _wrap_by(self, current: str, by: dict[str, WrappedKey], usable: set[str]) -> bool:
+        """See to it that a data key opens by its wrapping with `current`, and put that into `by`; False if it did."""
+        made = current not in by
+        if made:
+            by[current] = self._wrap(self._opened(by, usable), current)
+            with suppress(ObjectConflict):  # another process was faster: its wrapping is as good
+                self._keep(by[current])
+        self._unwrap(self._read(by[current].object_key))
+        return made
+
+    def _opened(self, by: dict[str, WrappedKey], usable: set[str]) -> DataKey:
+        refused: KeyUnusable | None = None
+        for wrapping in sorted(by.keys() & usable):
+            try:
+                return self._unwrap(by[wrapping])
+            except KeyUnusable as error:
+                refused = error
+        raise refused or KeyUnusable(
+            f"{min(by.values(), key=lambda one: one.object_key).object_key} is wrapped with a key that is not here; "
+            "restore it from the escrow (./pacs keys restore)"
+        )
 
     def tend(self) -> None:
         """What is due at every start: bucket and database alike, and everything under the current wrapping key."""

@@ -4,13 +4,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
+from starlette.testclient import TestClient
 
 from services.archive.__main__ import main
 from services.archive.adapters.memory_index import MemoryIndex
+from services.archive.app import Archive
+from services.archive.encryption.key_ring import KeyRing
+from services.archive.encryption.wrapping_keys import FileKeyProvider
 from services.archive.errors import IndexUnavailable
+from services.archive.metrics import ArchiveMetrics
+from services.archive.parts import Parts
 from services.archive.settings import ArchiveSettings
+from services.common.clock import SystemClock
+from tests.services.archive.contract_object_store import CONTENT, put
+from tests.services.archive.encryption.keys import Region, TurnedClock, write_wrapping_keys
 from tests.services.archive.harness import Harness, harness
+from tests.services.archive.s3_double import S3Double
 from tests.services.archive.samples import synthetic
 
 __all__ = ["harness"]
@@ -39,6 +50,30 @@ def test_alive_and_ready_are_two_things(tmp_path: Path) -> None:
         assert archive.counted("pacs_archive_dependency_up", dependency="store") == 1
     finally:
         archive.close()
+
+
+def test_it_is_not_ready_while_the_keys_of_what_is_stored_cannot_be_opened(
+    harness: Harness, tmp_path: Path
+) -> None:
+    write_wrapping_keys(tmp_path / "keys.json")
+    region = Region(S3Double(), tmp_path / "keys.json", TurnedClock())
+    put(region.store, CONTENT)
+    settings = harness.settings.model_copy(update={"spool_directory": tmp_path / "spool2"})
+    metrics = ArchiveMetrics(CollectorRegistry())
+    archive = Archive(settings, Parts(region.store, MemoryIndex(), metrics, SystemClock(), region.keys))
+    try:
+        archive.bring_up_to_date()
+        http = TestClient(archive.public)
+        assert http.get("/readyz").status_code == 200
+        write_wrapping_keys(tmp_path / "keys.json")
+        region.ring = KeyRing(
+            "local", FileKeyProvider(tmp_path / "keys.json", "local"), region.clear, region.clock
+        )
+        region.keys.ring = region.ring
+        reasons = http.get("/readyz").json()["reasons"]
+        assert reasons == {"keys": "The keys of encryption at rest cannot be opened."}
+    finally:
+        archive.log.close()
 
 
 def test_it_is_not_ready_before_the_schema_is_current_or_with_a_full_spool(tmp_path: Path) -> None:

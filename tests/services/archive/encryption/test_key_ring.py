@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 from collections.abc import Callable
@@ -239,6 +240,33 @@ def test_old_wrappings_stay_while_one_data_key_does_not_open(region: Region) -> 
     write_wrapping_keys(region.wrapping_keys, old.rotated(LATER))
     result = region.ring.rewrap()
     assert (result.wrapped, result.closed, result.removed) == (1, 1, 0)
+
+
+def test_a_damaged_wrapping_is_counted_and_the_other_keys_are_wrapped_anew(region: Region) -> None:
+    region.ring.for_writing("yanan")
+    region.ring.for_writing("other")
+    damaged = next(one for one in region.ring.stored() if one.institution == "other")
+    forged = dataclasses.replace(damaged, wrapped=bytes(len(damaged.wrapped)))
+    replace(region, forged.object_key, forged.document())
+    rotate(region)
+    result = region.ring.rewrap()
+    assert (result.wrapped, result.closed, result.removed) == (1, 1, 0)
+
+
+def test_two_processes_that_wrap_anew_at_once_both_succeed(region: Region) -> None:
+    made = region.ring.for_writing("yanan")
+    new = rotate(region)
+    other = Region(region.client, region.wrapping_keys, region.clock)
+    real = region.client.put_object
+
+    def other_first(**arguments: Any) -> Any:
+        region.client.put_object = real
+        other.ring.rewrap()
+        return real(**arguments)
+
+    region.client.put_object = other_first
+    assert region.ring.rewrap().closed == 0
+    assert wrapped_by(region) == {made.key_id: {new.current.key_id}}
 
 
 def test_the_key_of_an_object_follows_from_its_name_and_purpose(region: Region) -> None:

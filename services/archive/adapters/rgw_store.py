@@ -103,8 +103,13 @@ class RgwStore:
                 try:
                     etag = upload.send(file, parts)
                 except ClientError as error:
-                    # Another writer was faster: that is success or conflict, as if it had come long before.
-                    if code_of(error) in TAKEN and self._holds(key, length, sha256):
+                    # Another writer of a free key was faster: success or conflict, as if it had come long before.
+                    # Where the key was not free the object is still the old one: that is no success.
+                    if (
+                        "IfNoneMatch" in condition
+                        and code_of(error) in TAKEN
+                        and self._holds(key, length, sha256)
+                    ):
                         return
                     raise
         self._confirm(key, length, sha256, etag, secret)
@@ -180,7 +185,7 @@ class RgwStore:
         # By ranges and twice, for its digest and for sending: a copy on disk would lie there in clear.
         with io.BufferedReader(RangeFile(partial(self.read, key), 0, length), _AHEAD) as content:
             try:
-                self._write(key, content, length, sha256, {"IfMatch": head["ETag"]})
+                self._write(key, content, length, sha256, {"IfMatch": "*"})
             except ObjectStoreError:
                 if self.exists(key):
                     raise

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from services.archive.adapters.rgw_store import RgwStore
-from services.archive.ports import KeyUnusable, ObjectDamaged
+from services.archive.ports import KeyUnusable, ObjectDamaged, StoreUnavailable
 from tests.services.archive.contract_object_store import CONTENT, KEY, ObjectStoreContract, put
 from tests.services.archive.encryption.keys import Region, TurnedClock, write_wrapping_keys
-from tests.services.archive.s3_double import S3Double
+from tests.services.archive.s3_double import S3Double, refusal
 
 
 @pytest.fixture
@@ -120,6 +120,19 @@ def test_reencrypting_refuses_bytes_that_are_not_the_ones_that_were_put(region: 
     put(region.clear, CONTENT)
     region.client.objects[KEY].content = b"X" + CONTENT[1:]
     with pytest.raises(ObjectDamaged):
+        region.store.reencrypt(KEY)
+    assert region.client.objects[KEY].key is None
+
+
+def test_a_refused_rewrite_is_never_told_as_success(region: Region) -> None:
+    put(region.clear, CONTENT)
+    region.ring.for_writing("yanan")
+
+    def refused(**_: object) -> None:
+        raise refusal("PreconditionFailed", 412)
+
+    region.client.put_object = refused
+    with pytest.raises(StoreUnavailable):
         region.store.reencrypt(KEY)
     assert region.client.objects[KEY].key is None
 

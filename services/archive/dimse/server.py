@@ -232,6 +232,8 @@ class DimseServer:
             logger.warning("association of %s aborted", association.requestor.ae_title, exc_info=True)
             association.abort()
         association.dimse.cancel_req = {}
+        # A long answer was no silence of the peer: it may rest from now on.
+        association.dul._idle_timer.restart()
         return True
 
     def _on_store(self, event: evt.Event) -> Dataset:

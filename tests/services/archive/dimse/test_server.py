@@ -28,11 +28,12 @@ from pydicom.uid import (
     RLELossless,
 )
 from pynetdicom import AE, Association, evt
-from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dimse_primitives import C_FIND, C_STORE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
 from services.archive.dimse.caller import Caller, address_of, is_known
 from services.archive.dimse.connection import ConnectionLimits
+from services.archive.dimse.request import Request
 from services.archive.dimse.server import VERIFICATION, DimseListener, DimseServer
 from services.archive.dimse.service_class import ServiceClass
 from services.archive.dimse.storage import Storage
@@ -188,6 +189,25 @@ def test_a_further_service_class_is_negotiated_and_answers_its_own_requests(tmp_
         answers = list(association.send_c_find(identifier, StudyRootQueryRetrieveInformationModelFind))
         association.release()
     assert [(status.Status, found) for status, found in answers] == [(0xFF00, identifier), (0x0000, None)]
+
+
+def test_an_association_outlives_an_answer_that_took_longer_than_it_may_rest(tmp_path: Path) -> None:
+    def answer(request: Request) -> None:
+        wait_for(request.association.dul.idle_timer_expired, WAIT, "the peer was silent for its whole time")
+        request.respond(0x0000)
+
+    find = ServiceClass([StudyRootQueryRetrieveInformationModelFind], requests={C_FIND: answer})
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "STUDY"
+    with running(tmp_path, find, limits=ConnectionLimits(association_idle_seconds=2.0)) as started:
+        association = started.associate((StudyRootQueryRetrieveInformationModelFind, ExplicitVRLittleEndian))
+        for _ in range(2):
+            [(status, _)] = list(
+                association.send_c_find(identifier, StudyRootQueryRetrieveInformationModelFind)
+            )
+            assert status.Status == 0x0000
+        association.release()
+        assert association.is_released
 
 
 def test_without_it_its_abstract_syntax_is_refused(listener: Running) -> None:

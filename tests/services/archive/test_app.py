@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from services.archive.__main__ import main
 from services.archive.adapters.memory_index import MemoryIndex
+from services.archive.adapters.memory_workflow import memory_workflow
 from services.archive.app import Archive
 from services.archive.encryption.key_ring import KeyRing
 from services.archive.encryption.wrapping_keys import FileKeyProvider
@@ -60,7 +61,9 @@ def test_it_is_not_ready_while_the_keys_of_what_is_stored_cannot_be_opened(
     put(region.store, CONTENT)
     settings = harness.settings.model_copy(update={"spool_directory": tmp_path / "spool2"})
     metrics = ArchiveMetrics(CollectorRegistry())
-    archive = Archive(settings, Parts(region.store, MemoryIndex(), metrics, SystemClock(), region.keys))
+    archive = Archive(
+        settings, Parts(region.store, MemoryIndex(), metrics, SystemClock(), memory_workflow(), region.keys)
+    )
     try:
         archive.bring_up_to_date()
         http = TestClient(archive.public)

@@ -31,6 +31,8 @@ def flow(config: Config) -> Board:
                     storing.check_differences(config),
                     storing.check_age(config),
                     reading.connections(config),
+                    reading.rendering(config),
+                    reading.rendering_failures(config),
                 ),
             ),
             Row(

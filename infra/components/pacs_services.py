@@ -30,7 +30,7 @@ from infra.components.workloads import config_map, disruption_budget, service, s
 from infra.config.region import RegionConfig
 from infra.config.sections import SecondCopy
 from infra.credentials import Credentials
-from infra.layout.sizing import size_bytes
+from infra.layout.sizing import RENDERING_BYTES, archive_limit_bytes, size_bytes
 from infra.pki.second_copy import SecondCopyAccess
 from infra.supplies import Supplies
 
@@ -135,6 +135,8 @@ def archive_environment(region: RegionConfig) -> dict[str, str]:
         "PACS_DIMSE_CA_FILE": "/run/pacs/trust/root.crt",
         "PACS_EPOCH": str(region.region.epoch),
         "PACS_MEMORY_BYTES": str(size_bytes(region.archive.memory)),
+        "PACS_RENDERING_WORKERS": str(region.archive.rendering_workers),
+        "PACS_RENDERING_MEMORY_BYTES": str(RENDERING_BYTES),
         "PACS_SPOOL_DIRECTORY": "/var/lib/pacs/spool",
         "PACS_QUARANTINE_DIRECTORY": "/var/lib/pacs/quarantine",
         "PACS_STORE": "rgw",
@@ -207,7 +209,11 @@ def archive_pod(region: RegionConfig, supplies: Supplies) -> Object:
             {"name": "internal", "containerPort": _INTERNAL},
             {"name": "dimse", "containerPort": _DIMSE},
         ],
-        resources=resources(region.archive.cpu, region.archive.memory),
+        resources=resources(
+            region.archive.cpu,
+            region.archive.memory,
+            str(archive_limit_bytes(size_bytes(region.archive.memory), region.archive.rendering_workers)),
+        ),
         startupProbe=probe("/healthz", _HTTP, scheme="HTTPS", period=3, failures=60),
         livenessProbe=probe("/healthz", _HTTP, scheme="HTTPS"),
         readinessProbe=probe("/readyz", _HTTP, scheme="HTTPS", period=5),

@@ -98,6 +98,15 @@ class ArchiveMetrics:
         self.check_finished = gauge(
             "check_finished_timestamp_seconds", "When that check ended; 0 before the first."
         )
+        self.rendering_seconds = histogram(
+            "rendering_seconds", "Seconds of a rendering job, with the wait for a worker."
+        )
+        self.rendering_jobs = counter(
+            "rendering_jobs_total",
+            "Rendering jobs by what became of them: done, refused, crashed, timeout, busy.",
+            "operation",
+            "outcome",
+        )
         self.dependency_up = gauge(
             "dependency_up", "1 while a dependency answered its last probe.", "dependency"
         )
@@ -167,6 +176,12 @@ class ArchiveMetrics:
         """Read what the last check found, and when it ended, whenever the metrics are asked for."""
         self.check_differences.set_function(differences)
         self.check_finished.set_function(finished)
+
+    # What the rendering workers report (RenderingObserver).
+
+    def job_ended(self, operation: str, outcome: str, seconds: float) -> None:
+        self.rendering_seconds.observe(seconds)
+        self.rendering_jobs.labels(operation, outcome).inc()
 
     # What the sealer and its handover report (SealingObserver).
 

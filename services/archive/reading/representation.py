@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.archive.dicomweb.accept import DICOM, EXPLICIT_LE, JSON_TYPES, OCTETS, MediaRange, ranked
-from services.archive.dicomweb.wado import frame_type
+from services.archive.dicomweb.frames import chosen
+from services.archive.dicomweb.zipped import ZIP
 from services.common.errors import BadRequest, NotAcceptable
 
 
@@ -42,8 +43,10 @@ def represent(kind: Kind, syntaxes: Sequence[str], accept: str, *, single: bool)
         ranges = ranked(accept)
         match kind:
             case Kind.FRAMES:
-                part_type, content_type, multipart = frame_type(syntaxes[0], ranges, single=single)
-                return Representation(part_type, content_type, multipart)
+                form = chosen(syntaxes[0], ranges, single=single)
+                return (
+                    Representation(form.kind, form.content_type, form.multipart) if form.as_stored else None
+                )
             case Kind.INSTANCES:
                 return _instances(syntaxes, ranges, single=single)
             case Kind.BULK_DATA:
@@ -59,6 +62,8 @@ def _instances(
     syntaxes: Sequence[str], ranges: Sequence[MediaRange], *, single: bool
 ) -> Representation | None:
     for one in ranges:
+        if one.kind == ZIP:
+            return None
         if one.takes(DICOM) and (one.is_multipart or one.kind == "*/*" or single):
             # As `Retrieval` reads it: an open type leaves the choice, application/dicom alone is Explicit VR LE.
             wanted = one.transfer_syntax or ("*" if one.content != DICOM else EXPLICIT_LE)

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 
 from pydicom.uid import ExplicitVRBigEndian
 
-from services.archive.dicomweb.pixels import is_encapsulated
 from services.archive.index.records import StoredInstance
 from services.archive.reading.signing import CUSTOMER, ObjectSigner, SignedGet
+from services.archive.rendering.syntaxes import is_encapsulated
 
 MAX_LISTED_FRAMES = 10_000
 """Frames of unequal lengths that a line names; an instance with more of them is read through the archive."""

@@ -29,7 +29,8 @@ from toolchain.progress import Progress, Silent
 from toolchain.versions import cache_key, versions
 
 SERVICE_UID = 10001
-PYTHON_TAG = ("3.11", "manylinux_2_28_x86_64")
+# The Python of the image's Debian, and the wheels that run with its glibc 2.36: pip takes each by name alone.
+PYTHON_TAG = ("3.11", ("manylinux_2_34_x86_64", "manylinux_2_28_x86_64", "manylinux2014_x86_64"))
 
 
 @dataclass(frozen=True)
@@ -280,7 +281,7 @@ def _service_files() -> tuple[tuple[str, Path, str], ...]:
 def _dependencies_layer(progress: Progress) -> Path:
     """The services' Python dependencies as a layer, cached by their lock file."""
     lock = REPOSITORY / "services/requirements.lock"
-    version, platform = PYTHON_TAG
+    version, platforms = PYTHON_TAG
     key = hashlib.sha256(lock.read_bytes() + repr(PYTHON_TAG).encode()).hexdigest()[:16]
     layer = cache_directory() / "images" / "services" / f"dependencies-{key}.tar"
     if layer.exists():
@@ -290,7 +291,7 @@ def _dependencies_layer(progress: Progress) -> Path:
     with tempfile.TemporaryDirectory(dir=layer.parent, prefix="pip.") as scratch:
         done = subprocess.run(
             [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes",
-             "--only-binary=:all:", f"--python-version={version}", f"--platform={platform}", "--platform=manylinux2014_x86_64",
+             "--only-binary=:all:", f"--python-version={version}", *(f"--platform={name}" for name in platforms),
              f"--target={scratch}/lib", "--no-compile", "--requirement", str(lock)],
             capture_output=True, text=True, check=False,
         )  # fmt: skip

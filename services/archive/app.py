@@ -24,9 +24,9 @@ from services.archive.dicomweb.routes import DicomWeb
 from services.archive.dicomweb.stow import StoreService
 from services.archive.dimse.caller import Address, Rights, rights_of
 from services.archive.dimse.commitment import CommitmentProvider
-from services.archive.dimse.connection import ConnectionLimits
 from services.archive.dimse.find import Find
 from services.archive.dimse.get import Get
+from services.archive.dimse.limits import ConnectionLimits
 from services.archive.dimse.move import Move
 from services.archive.dimse.outgoing import Source
 from services.archive.dimse.performed_step import StepProvider

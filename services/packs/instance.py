@@ -18,6 +18,7 @@ import zlib
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
+from typing import TYPE_CHECKING, Any
 
 import pydicom
 from pydicom.tag import Tag
@@ -41,7 +42,11 @@ from services.packs.elements import (
 )
 from services.packs.file_meta import NotDicom, text
 
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
+
 __all__ = [
+    "Description",
     "Identity",
     "Instance",
     "InstanceError",
@@ -53,7 +58,9 @@ __all__ = [
     "OverLimits",
     "TruncatedDataSet",
     "check_uid",
+    "describe",
     "digest_of",
+    "digest_start",
     "is_uid",
     "scan",
     "scan_data_set",
@@ -111,12 +118,12 @@ class Identity:
     sop_instance_uid: str
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """What `scan` finds in Part 10 bytes. Offsets and lengths are bytes from the start of the file.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What is known of an instance without reading its pixels. Offsets and lengths are bytes from its file's start.
 
     `pixel_offset` and `pixel_length` are 0 where there is no pixel data or where it cannot be addressed
-    (deflated); `pixel_digest` is empty only where there is none. `frames` as in `services.packs.frames`.
+    (deflated). `frames` as in `services.packs.frames`.
     """
 
     sop_instance_uid: str
@@ -127,15 +134,26 @@ class Instance:
     length: int
     data_offset: int
     digest: str
-    pixel_digest: str
     pixel_offset: int
     pixel_length: int
     frames: frame_ranges.Ranges
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance(Description):
+    """What `scan` finds in Part 10 bytes; `pixel_digest` is empty only where there are no pixels."""
+
+    pixel_digest: str
+
+
+def digest_start(transfer_syntax: str) -> Hash:
+    """The running digest of an instance in this transfer syntax, before the first byte of its data set."""
+    return sha256(transfer_syntax.encode("ascii") + b"\0")
+
+
 def digest_of(transfer_syntax: str, *data_set: bytes | memoryview) -> str:
     """SHA-256, lower-case hex, over transfer syntax UID, a zero byte and the encoded data set."""
-    total = sha256(transfer_syntax.encode("ascii") + b"\0")
+    total = digest_start(transfer_syntax)
     for part in data_set:
         total.update(part)
     return total.hexdigest()
@@ -157,9 +175,31 @@ def scan_data_set(
     data_set: bytes | memoryview, transfer_syntax: str, data_offset: int, limits: Limits | None = None
 ) -> Instance:
     """`scan` for a data set that comes without its file head, which will take up `data_offset` bytes."""
-    limits = limits or Limits()
     check_uid(transfer_syntax, "Transfer Syntax UID (0002,0010)")
     view = memoryview(data_set).toreadonly()
+    known, pixels = _describe(view, transfer_syntax, data_offset, limits or Limits())
+    known["digest"] = digest_of(transfer_syntax, view)
+    return Instance(**known, pixel_digest="" if pixels is None else sha256(pixels).hexdigest())
+
+
+def describe(
+    data_set: bytes | memoryview,
+    transfer_syntax: str,
+    data_offset: int,
+    digest: str,
+    limits: Limits | None = None,
+) -> Description:
+    """`scan_data_set` where the digest was taken as the bytes came: it refuses the same, and reads only elements."""
+    check_uid(transfer_syntax, "Transfer Syntax UID (0002,0010)")
+    view = memoryview(data_set).toreadonly()
+    known, _ = _describe(view, transfer_syntax, data_offset, limits or Limits())
+    return Description(**known, digest=digest)
+
+
+def _describe(
+    view: memoryview, transfer_syntax: str, data_offset: int, limits: Limits
+) -> tuple[dict[str, Any], memoryview | None]:
+    """The fields of a `Description` but for the digest, and the pixels' bytes where there are any."""
     if data_offset + len(view) > limits.instance_bytes:
         raise OverLimits(f"instance of {len(view)} bytes; at most {limits.instance_bytes} are taken")
     deflated = transfer_syntax == DeflatedExplicitVRLittleEndian
@@ -187,22 +227,19 @@ def scan_data_set(
     # In a deflated instance no byte of the pixels lies anywhere by itself.
     addressable = pixels if not deflated else None
     ranges = _frames(body, found, addressable, transfer_syntax) if addressable else ()
-    return Instance(
-        sop_instance_uid=identifiers[_SOP_INSTANCE],
-        sop_class_uid=identifiers[_SOP_CLASS],
-        study_uid=identifiers[_STUDY],
-        series_uid=identifiers[_SERIES],
-        transfer_syntax=transfer_syntax,
-        length=data_offset + len(view),
-        data_offset=data_offset,
-        digest=digest_of(transfer_syntax, view),
-        pixel_digest=sha256(body[pixels.offset : pixels.offset + pixels.length]).hexdigest()
-        if pixels
-        else "",
-        pixel_offset=data_offset + addressable.offset if addressable else 0,
-        pixel_length=addressable.length if addressable else 0,
-        frames=tuple((data_offset + offset, length) for offset, length in ranges),
-    )
+    known = {
+        "sop_instance_uid": identifiers[_SOP_INSTANCE],
+        "sop_class_uid": identifiers[_SOP_CLASS],
+        "study_uid": identifiers[_STUDY],
+        "series_uid": identifiers[_SERIES],
+        "transfer_syntax": transfer_syntax,
+        "length": data_offset + len(view),
+        "data_offset": data_offset,
+        "pixel_offset": data_offset + addressable.offset if addressable else 0,
+        "pixel_length": addressable.length if addressable else 0,
+        "frames": tuple((data_offset + offset, length) for offset, length in ranges),
+    }
+    return known, body[pixels.offset : pixels.offset + pixels.length] if pixels else None
 
 
 def _inflate(data: memoryview, limits: Limits) -> memoryview:

@@ -2,7 +2,7 @@
 
     segment: "PACSSEG2" | key | record ...
     record:  "REC2" | key | u32 header length | u64 body length | u32 CRC-32 of these
-             | header (canonical JSON) | body | u32 CRC-32 of header and body
+             | header (canonical JSON, spaces after it) | body | u32 CRC-32 of header and body
 
 Numbers are little endian. `key` is 8 random bytes, new for each segment: nothing that a peer sends can pass
 for a record when recovery looks for the next one behind damage.
@@ -15,12 +15,12 @@ import mmap
 import os
 import struct
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import NamedTuple, Self
 
 from services.common.clock import rfc3339
-from services.packs.instance import Instance
+from services.packs.instance import Description
 
 MAGIC = b"PACSSEG2"
 RECORD_MAGIC = b"REC2"
@@ -28,8 +28,11 @@ KEY_BYTES = 8
 SEGMENT_HEADER_BYTES = len(MAGIC) + KEY_BYTES
 MAX_HEADER_BYTES = 64 << 10
 
+PREFIX_BYTES = 28
+
 _PREFIX = struct.Struct("<4s8sIQI")
 _CHECK = struct.Struct("<I")
+_POLYNOMIAL = 0xEDB8_8320  # of CRC-32, lowest power in the highest bit
 _PIECE = 1 << 20
 
 Buffer = bytes | bytearray | memoryview
@@ -67,7 +70,7 @@ class RecordHeader:
     @classmethod
     def for_instance(
         cls,
-        instance: Instance,
+        instance: Description,
         *,
         institution: str,
         site: str,
@@ -76,12 +79,15 @@ class RecordHeader:
         received_at: datetime,
         association: str,
     ) -> Self:
-        """The header of an instance that was just scanned."""
+        """The header of an instance that has just come."""
         return cls(
             institution, site, instance.sop_instance_uid, instance.sop_class_uid, instance.study_uid,
             instance.series_uid, instance.transfer_syntax, instance.digest, calling_ae, called_ae,
             rfc3339(received_at), association,
         )  # fmt: skip
+
+
+_HEADER_FIELDS = sorted(field.name for field in fields(RecordHeader))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +129,54 @@ class Encoded(NamedTuple):
 
 def encode(header: RecordHeader, body: tuple[Buffer, ...]) -> Encoded:
     """A record of this header and body. Raises `ValueError` for a header that recovery would refuse."""
-    encoded = json.dumps(asdict(header), ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
-    if len(encoded) > MAX_HEADER_BYTES:
-        raise ValueError(f"record header of {len(encoded)} bytes; at most {MAX_HEADER_BYTES} are allowed")
+    encoded = _json(header)
     check = zlib.crc32(encoded)
     for part in body:
         check = zlib.crc32(part, check)
     return Encoded(encoded, body, sum(memoryview(part).nbytes for part in body), check)
+
+
+def enclose(
+    header: RecordHeader, key: bytes, reserved: int, length: int, body_check: int
+) -> tuple[bytes, bytes]:
+    """What belongs before and behind a body of `length` bytes and CRC-32 `body_check` that is written already.
+
+    The header is filled up to `reserved` bytes with spaces, which JSON ignores.
+    """
+    encoded = _json(header).ljust(reserved)
+    if len(encoded) != reserved:
+        raise ValueError(f"record header of {len(encoded)} bytes; {reserved} are reserved for it")
+    check = combined_crc32(zlib.crc32(encoded), body_check, length)
+    return _prefix(key, reserved, length) + encoded, _CHECK.pack(check)
+
+
+def combined_crc32(first: int, second: int, length: int) -> int:
+    """CRC-32 of two byte strings one after the other, from theirs and the `length` of the second."""
+    shift, power = 1 << 31, 1 << 23  # x to the power of 0 and of 8: one byte
+    while length:
+        if length & 1:
+            shift = _product(power, shift)
+        power = _product(power, power)
+        length >>= 1
+    return _product(shift, first) ^ second
+
+
+def _product(a: int, b: int) -> int:
+    """The product of two polynomials modulo that of CRC-32."""
+    result = 0
+    for bit in range(31, -1, -1):
+        if a >> bit & 1:
+            result ^= b
+        b = b >> 1 ^ (_POLYNOMIAL if b & 1 else 0)
+    return result
+
+
+def _json(header: RecordHeader) -> bytes:
+    content = {name: getattr(header, name) for name in _HEADER_FIELDS}
+    encoded = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    if len(encoded) > MAX_HEADER_BYTES:
+        raise ValueError(f"record header of {len(encoded)} bytes; at most {MAX_HEADER_BYTES} are allowed")
+    return encoded
 
 
 def find_record(descriptor: int, key: bytes, position: int, size: int) -> Found:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
 from services.common.durable import sync_directory
+from services.packs.long_segment import UNFINISHED, LongRecord, LongSegment
 from services.packs.record import (
     SEGMENT_HEADER_BYTES,
     Buffer,
@@ -37,6 +38,7 @@ __all__ = [
     "LogBusy",
     "LogError",
     "LogFailed",
+    "LongRecord",
     "OutOfRoom",
     "Record",
     "RecordDamaged",
@@ -131,6 +133,18 @@ class SegmentLog:
             self._wake.notify()
         return future
 
+    def begin(self) -> LongRecord:
+        """A record to be written piece by piece, for what is too long to be held. Raises `OutOfRoom`, `LogFailed`."""
+        with self._lock:
+            self._check_room(0)
+            segment = LongSegment(self._path(self._next))
+            segment.waiting = 1
+            self._segments[self._next] = segment
+            self._next += 1
+        return LongRecord(
+            segment, check_room=self._check_room_for_piece, enqueue=self._enqueue, discard=self._discard
+        )
+
     def read(self, record: Record) -> memoryview:
         """The body of a record that is not released, mapped and not held in memory. Raises `RecordDamaged`."""
         with self._lock:
@@ -203,17 +217,7 @@ class SegmentLog:
 
     def _segment_for(self, size: int) -> SegmentFile:
         """The segment that takes `size` more bytes; a new one where the present one is full. Lock held."""
-        if self._closing:
-            raise LogFailed("the segment log is closed: the service is stopping; send again later")
-        stat = os.statvfs(self._directory)
-        free = stat.f_bavail * stat.f_frsize
-        # Whatever is taken is written again, into a pack, before its segment can go.
-        needed = self._headroom_bytes + size + sum(segment.written for segment in self._segments.values())
-        if free - size < needed:
-            raise OutOfRoom(
-                f"{self._directory} has {free} bytes free; an instance of {size} bytes would leave less than "
-                f"the {needed} that sealing needs. Free or add space; the sender may try again."
-            )
+        self._check_room(size)
         active = self._active
         if (
             active is not None
@@ -226,6 +230,46 @@ class SegmentLog:
             self._segments[self._next] = self._active
             self._next += 1
         return self._active
+
+    def _check_room(self, size: int) -> None:
+        """Whether `size` bytes more may be taken. Lock held. Raises `OutOfRoom`, `LogFailed`."""
+        if self._closing:
+            raise LogFailed("the segment log is closed: the service is stopping; send again later")
+        stat = os.statvfs(self._directory)
+        free = stat.f_bavail * stat.f_frsize
+        # Whatever is taken is written again, into a pack, before its segment can go.
+        needed = self._headroom_bytes + size + sum(segment.written for segment in self._segments.values())
+        if free - size < needed:
+            raise OutOfRoom(
+                f"{self._directory} has {free} bytes free; {size} bytes more of an instance would leave less than "
+                f"the {needed} that sealing needs. Free or add space; the sender may try again."
+            )
+
+    def _check_room_for_piece(self, size: int) -> None:
+        with self._lock:
+            self._check_room(size)
+
+    def _enqueue(self, segment: LongSegment, record: Record, end: int) -> Future[Record]:
+        """Have a record that was written by `begin` made durable."""
+        future: Future[Record] = Future()
+        future.set_running_or_notify_cancel()
+        with self._lock:
+            if self._closing:
+                raise LogFailed("the segment log is closed: the service is stopping; send again later")
+            self._pending.append(_Waiting(segment, record, end, future))
+            self._wake.notify()
+        return future
+
+    def _discard(self, segment: LongSegment) -> None:
+        """Forget a record that `begin` made."""
+        with self._lock:
+            segment.waiting = 0
+            self._segments.pop(segment.sequence, None)
+        segment.close()
+        try:
+            segment.delete()
+        except OSError:  # it takes room until the next start
+            logger.exception("segment %s could not be removed", segment.path.name)
 
     def _retire(self, segment: SegmentFile) -> None:
         """Append to this segment no more. Lock held."""
@@ -286,6 +330,8 @@ class SegmentLog:
         if self._durable:
             for segment in segments:
                 segment.sync()
+        for segment in segments:
+            segment.place(durable=self._durable)
         for waiting in batch:
             self._settle(*waiting)
         for segment in segments:
@@ -323,6 +369,8 @@ class SegmentLog:
     def _recover(self) -> list[Record]:
         """What earlier processes left; a segment with nothing to seal is removed."""
         recovered: list[Record] = []
+        for part in self._directory.glob(f"*{UNFINISHED}"):
+            part.unlink()
         for path in sorted(self._directory.glob("*.seg")):
             segment = SegmentFile(path)
             recovered += segment.recover()

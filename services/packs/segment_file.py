@@ -68,7 +68,7 @@ class SegmentFile:
         try:
             segment = cls(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         except OSError as error:
-            raise _translate(error, f"create {path}") from error
+            raise translate(error, f"create {path}") from error
         try:
             segment.append([MAGIC, segment.key])
             path.with_suffix(".released").unlink(missing_ok=True)
@@ -77,7 +77,7 @@ class SegmentFile:
         except (LogError, OSError) as error:
             segment.close()
             path.unlink(missing_ok=True)
-            raise error if isinstance(error, LogError) else _translate(error, f"create {path}") from error
+            raise error if isinstance(error, LogError) else translate(error, f"create {path}") from error
         return segment
 
     def recover(self) -> list[Record]:
@@ -112,9 +112,9 @@ class SegmentFile:
         """
         start = self.written
         try:
-            self.written = _write_all(self._descriptor, parts, start)
+            self.written = write_all(self._descriptor, parts, start)
         except OSError as error:
-            failure = _translate(error, f"write to {self.path}")
+            failure = translate(error, f"write to {self.path}")
             if not self._cut_to(start):
                 self.failure = failure
             raise failure from error
@@ -131,8 +131,11 @@ class SegmentFile:
         try:
             os.fdatasync(self._descriptor)
         except OSError as error:
-            self.failure = _translate(error, f"sync {self.path}")
+            self.failure = translate(error, f"sync {self.path}")
             logger.exception("segment %s could not be synced", self.path.name)
+
+    def place(self, *, durable: bool) -> None:
+        """Called after `sync`: bring the file under its name, or set `failure`. A plain segment has it already."""
 
     def settled(self, offset: int, end: int) -> None:
         """The record from `offset` to `end` is durable."""
@@ -193,7 +196,7 @@ class SegmentFile:
         return {offset for (offset,) in _RELEASED.iter_unpack(content[KEY_BYTES:whole])}
 
 
-def _write_all(descriptor: int, parts: Sequence[Buffer], offset: int) -> int:
+def write_all(descriptor: int, parts: Sequence[Buffer], offset: int) -> int:
     """Write the buffers one after the other from `offset`; where they end."""
     views = [memoryview(part).cast("B") for part in parts if memoryview(part).nbytes]
     while views:
@@ -206,7 +209,8 @@ def _write_all(descriptor: int, parts: Sequence[Buffer], offset: int) -> int:
     return offset
 
 
-def _translate(error: OSError, what: str) -> LogError:
+def translate(error: OSError, what: str) -> LogError:
+    """The log's own error for one of the file system."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OutOfRoom(f"cannot {what}: {error.strerror}. Free or add space; the sender may try again.")
     return LogFailed(f"cannot {what}: {error.strerror}. The record was not taken; check the disk.")

@@ -12,8 +12,11 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydicom.uid import ExplicitVRLittleEndian
+
 from services.archive.adapters.filesystem_store import FilesystemStore
-from services.packs.instance import scan
+from services.packs.arrival import HELD_BYTES, Arrival
+from services.packs.instance import Limits, scan
 from services.packs.pack import Footer, sha256_of
 from services.packs.sealing import Sealer, SealingRules
 from services.packs.segment import RecordHeader, SegmentLog
@@ -37,16 +40,24 @@ class StoreSink:
 
 
 def send_forever(log: SegmentLog, sender: int) -> None:
-    """Append instances and report each one only after its future resolved."""
+    """Append instances and report each one only after its future resolved.
+
+    For every other sender they are too long to be held, and are written while they arrive.
+    """
+    scratch = bytearray(HELD_BYTES if sender % 2 else 4096)
     for number in itertools.count(1):
         study = f"1.2.{number % STUDIES + 1}"
         uid = f"{study}.{sender + 1}.{number}"
         body = ct(uid, study=study, pixels=os.urandom(20_000))
+        start = scan(body).data_offset
+        arrival = Arrival(log, body[:start], ExplicitVRLittleEndian, scratch, Limits())
+        for at in range(start, len(body), 3000):
+            arrival.write(memoryview(body)[at : at + 3000])
         header = RecordHeader.for_instance(
-            scan(body), institution="yanan", site="yanchang", calling_ae="CT1", called_ae="PACS",
+            arrival.describe(), institution="yanan", site="yanchang", calling_ae="CT1", called_ae="PACS",
             received_at=datetime.now(UTC), association=f"a{sender}",
         )  # fmt: skip
-        log.append(header, body).result()
+        arrival.keep(header).result()
         os.write(1, f"{uid}\n".encode())
 
 

@@ -1,119 +1,56 @@
 """A pynetdicom server that bounds what one connection may cost before and while it speaks DICOM.
 
-The released library reads a PDU of any declared length (up to 4 GiB) into memory before it knows who
-sends it, and collects the fragments of a message without end.
+The released library reads a PDU of any declared length (up to 4 GiB) into memory before it knows who sends it. What
+is read once an association is established is `provider`'s.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import socket
+import time
+from collections.abc import Callable, Sequence
 from socketserver import BaseServer
-from typing import Any, Self
+from typing import Any
 
 from pynetdicom.association import Association
 from pynetdicom.transport import AssociationServer, AssociationSocket, RequestHandler
 
 from services.archive.dimse.caller import Network, address_of
+from services.archive.dimse.limits import ConnectionLimits
+from services.archive.dimse.provider import Checkpoint, ReceivingProvider, StoreDoor
 from services.archive.dimse.room import Room
 
 logger = logging.getLogger(__name__)
 
-_PDU_HEADER_BYTES = 6
-_RECEIVE_BYTES = 256 << 10
-_OWN_BYTES = 384 << 20
-"""What the archive takes without any message: programs, threads, one inflated data set (`Limits`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
-    """`max_pdu` bytes are announced to peers and `largest_pdu` are read; `max_message` bound a message, and
-    all messages under way share `messages` bytes and one largest message.
-
-    A peer that stays silent `idle_seconds` in the middle of a PDU or before its association is cut off; between
-    messages it may rest longer, since a modality keeps its association open from one scan to the next.
-    """
-
-    max_pdu: int = 256 << 10
-    largest_pdu: int = 1 << 20
-    max_message: int = 2 << 30
-    messages: int = 2 << 30
-    idle_seconds: float = 60.0
-    association_idle_seconds: float = 600.0
-    associations: int = 64
-    per_peer: int = 16
-
-    @classmethod
-    def within(cls, memory_bytes: int) -> Self:
-        """The limits of a process that may take this much memory: half of what it does not need itself is for
-        one message, half for all the others. A fifth is lost where a message grows as it is put together."""
-        half = max(memory_bytes - _OWN_BYTES, 0) * 4 // 5 // 2
-        return cls(max_message=min(half, 2 << 30), messages=half)
-
 
 class BoundedSocket(AssociationSocket):
-    """pynetdicom's socket with a bound on each PDU and on the PDUs of one message, and larger reads."""
+    """pynetdicom's socket with a bound on each PDU that is read through it, in bytes and in time."""
 
-    def __init__(self, plain: AssociationSocket, limits: ConnectionLimits, room: Room) -> None:
+    def __init__(self, plain: AssociationSocket, limits: ConnectionLimits) -> None:
         # The plain socket has announced the connection to the state machine already: take over its state.
         self.__dict__.update(plain.__dict__)
-        self._limits, self._room = limits, room
-        self._unfinished = 0
-        self._complete: deque[int] = deque()
-
-    def message_complete(self, *, to_handle: bool) -> None:
-        """The message that was being received has been put together; the next starts at nothing.
-
-        Its memory is held until `handling` has been through it; unless it is not `to_handle`.
-        """
-        size, self._unfinished = self._unfinished, 0
-        if to_handle:
-            self._complete.append(size)
-        else:
-            self._room.give(self, size)
-
-    @contextmanager
-    def handling(self) -> Iterator[None]:
-        """While the oldest complete message is handled; then its memory is free, closed connection or not."""
-        message = object()
-        self._room.move(self, message, self._complete.popleft() if self._complete else 0)
-        try:
-            yield
-        finally:
-            self._room.give(message)
-
-    def close(self) -> None:
-        """Close the connection; what it had received is dropped."""
-        super().close()
-        self._room.give(self)
+        self._limits = limits
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Exactly `nr_bytes`, fewer if the peer closes. Raises `OSError` where a limit is passed."""
-        limits, socket = self._limits, self.socket
-        if socket is None:
+        wire = self.socket
+        if wire is None:
             raise OSError("the connection is closed")
-        if nr_bytes > limits.largest_pdu:
-            raise OSError(f"a PDU of {nr_bytes} bytes; at most {limits.largest_pdu} are read")
-        self._unfinished += nr_bytes
-        if self._unfinished > limits.max_message:
-            raise OSError(f"a message of more than {limits.max_message} bytes")
-        self._room.take(self, nr_bytes, limits.idle_seconds)
-        socket.settimeout(limits.idle_seconds)
+        if nr_bytes > self._limits.largest_pdu:
+            raise OSError(f"a PDU of {nr_bytes} bytes; at most {self._limits.largest_pdu} are read")
         content = bytearray(nr_bytes)
-        filled = 0
+        filled, deadline = 0, time.monotonic() + self._limits.idle_seconds
         try:
             with memoryview(content) as view:
                 while filled < nr_bytes:
-                    received = socket.recv_into(view[filled:], min(nr_bytes - filled, _RECEIVE_BYTES))
+                    wire.settimeout(max(deadline - time.monotonic(), 0.001))
+                    received = wire.recv_into(view[filled:])
                     if received == 0:
                         break
                     filled += received
         finally:
-            if filled < nr_bytes:  # the connection is over, and the library does not always close it
-                self._room.give(self)
+            wire.settimeout(self._limits.idle_seconds)
         del content[filled:]
         return content
 
@@ -124,15 +61,24 @@ class BoundedHandler(RequestHandler):
     server: BoundedServer
 
     def _create_association(self) -> Association:
-        association = super()._create_association()
-        plain = association.dul.socket
-        if plain is None:
+        association, server = super()._create_association(), self.server
+        negotiating = association.dul
+        if negotiating.socket is None:
             raise OSError("the connection is closed")
-        association.dul.socket = BoundedSocket(plain, self.server.limits, self.server.room)
+        self.request.settimeout(server.limits.idle_seconds)
+        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        provider = ReceivingProvider(association, server.limits, server.room, server.stores)
+        provider.socket = BoundedSocket(negotiating.socket, server.limits)
+        provider.event_queue = negotiating.event_queue  # it holds the connection's first event
+        association.dul = provider
+        # The library's setters give the timers of the new provider their limits.
+        association.network_timeout = association.network_timeout
+        association.acse_timeout = association.acse_timeout
+        association._reactor_checkpoint = Checkpoint(provider.has_work)
         library = association._serve_request
 
         def serve(message: Any, context_id: int) -> None:
-            if not self.server.answered(association, message, context_id):
+            if not server.answered(association, message, context_id):
                 library(message, context_id)
 
         setattr(association, "_serve_request", serve)  # noqa: B010 - of this association alone, as a type checker would not have it
@@ -148,6 +94,7 @@ class BoundedServer(AssociationServer):
 
     limits: ConnectionLimits
     room: Room
+    stores: StoreDoor
     allowed: Sequence[Network]
     refused: Callable[[str], None]
     answered: Callable[[Association, Any, int], bool]

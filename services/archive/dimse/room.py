@@ -1,4 +1,4 @@
-"""Memory for the messages that are received at the same time, on all connections together."""
+"""Memory for the messages that are received at the same time, on all connections together; a C-STORE needs none."""
 
 from __future__ import annotations
 
@@ -42,14 +42,6 @@ class Room:
             else:
                 self._held.pop(owner, None)
             self._freed.notify_all()
-
-    def move(self, owner: object, other: object, count: int) -> None:
-        """What `owner` holds of these `count` bytes is held by `other` from now on."""
-        with self._freed:
-            count = min(count, self._held.get(owner, 0))
-            if count:
-                self._held[owner] -= count
-                self._held[other] = self._held.get(other, 0) + count
 
     def _fits(self, owner: object, count: int) -> bool:
         own = self._held.get(owner, 0)

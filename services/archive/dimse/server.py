@@ -1,7 +1,8 @@
 """The DIMSE listener: Verification and Storage SCP on pynetdicom (PS3.4 annexes A and B).
 
 Every storage SOP class is accepted, private and yet unknown ones too, in whatever transfer syntax the peer
-prefers, and kept as received: the data set is neither decoded nor encoded on its way.
+prefers, and kept as received: the data set is neither decoded nor encoded on its way. C-STORE does not pass through
+the library's messages and events (`provider`); every other service is its own.
 """
 
 from __future__ import annotations
@@ -10,28 +11,21 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any, Protocol, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
-from pydicom.dataset import Dataset
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
-from pynetdicom.dimse_messages import C_STORE_RQ
 
 from services.archive.dimse.caller import Caller, address_of, is_known
-from services.archive.dimse.connection import (
-    BoundedHandler,
-    BoundedServer,
-    BoundedSocket,
-    ConnectionLimits,
-)
+from services.archive.dimse.command import StoreCommand
+from services.archive.dimse.connection import BoundedHandler, BoundedServer
+from services.archive.dimse.limits import ConnectionLimits
 from services.archive.dimse.request import Request
 from services.archive.dimse.room import Room
 from services.archive.dimse.service_class import ServiceClass
-from services.archive.dimse.storage import PROCESSING_FAILURE, Storage, StoreAnswer, StoreRequest
+from services.archive.dimse.storage import PROCESSING_FAILURE, Reception, Storage, StoreAnswer, StoreRequest
 from services.common.listening import cannot_listen
 from services.packs.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -80,6 +74,7 @@ class DimseServer:
         self._listener, self._storage, self._ended, self._observer = listener, storage, ended, observer
         self._services = services
         self._ids: WeakKeyDictionary[Association, str] = WeakKeyDictionary()
+        self._open: WeakSet[Association] = WeakSet()
         self._lock = threading.Lock()
         self.room = Room(listener.limits.messages)
         self._server: BoundedServer | None = None
@@ -106,7 +101,8 @@ class DimseServer:
             raise cannot_listen(self._listener.host, self._listener.port, error) from error
         server.limits = self._listener.limits
         server.allowed = [caller.network for caller in self._listener.callers]
-        server.refused, server.room, server.answered = self._refused, self.room, self._answered
+        server.refused, server.room, server.stores = self._refused, self.room, self
+        server.answered = self._answered
         self._server = server
         self._thread = threading.Thread(
             target=server.serve_forever, args=(0.1,), name="dimse-accept", daemon=True
@@ -121,8 +117,6 @@ class DimseServer:
                 (evt.EVT_REQUESTED, self._on_requested),
                 (evt.EVT_ACCEPTED, self._on_accepted),
                 (evt.EVT_REJECTED, self._on_rejected),
-                (evt.EVT_DIMSE_RECV, _on_message),
-                (evt.EVT_C_STORE, self._on_store),
                 (evt.EVT_RELEASED, self._on_end),
                 (evt.EVT_ABORTED, self._on_end),
                 (evt.EVT_CONN_CLOSE, self._on_end),
@@ -176,9 +170,13 @@ class DimseServer:
 
     def _on_accepted(self, event: evt.Event) -> None:
         with self._lock:
-            self._ids[event.assoc] = uuid.uuid4().hex
+            self._open.add(event.assoc)
         if self._observer is not None:
             self._observer.association_accepted(event.assoc.requestor.ae_title)
+
+    def _id_of(self, association: Association) -> str:
+        with self._lock:
+            return self._ids.setdefault(association, uuid.uuid4().hex)
 
     def _on_rejected(self, event: evt.Event) -> None:
         requestor = event.assoc.requestor
@@ -206,10 +204,10 @@ class DimseServer:
 
     def _on_end(self, event: evt.Event) -> None:
         with self._lock:
-            association = self._ids.pop(event.assoc, None)
-        if association is None:
-            return  # rejected, or told before
-        self._ended(association)
+            if event.assoc not in self._open:
+                return  # rejected, or told before
+            self._open.remove(event.assoc)
+        self._ended(self._id_of(event.assoc))
         if self._observer is not None:
             self._observer.association_ended()
 
@@ -236,40 +234,33 @@ class DimseServer:
         association.dul._idle_timer.restart()
         return True
 
-    def _on_store(self, event: evt.Event) -> Dataset:
-        try:
-            answer = self._store(event)
-        except Exception:  # what pynetdicom would log of it may quote the data set
-            logger.exception("a C-STORE of %s failed unexpectedly", event.assoc.requestor.ae_title)
-            self._refused("fault")
-            answer = StoreAnswer(PROCESSING_FAILURE, "Not stored: a fault of the archive. Send it later")
-        status = Dataset()
-        status.Status = answer.status
-        if answer.comment:
-            status.ErrorComment = answer.comment
-        return status
+    # What the provider of an association asks (StoreDoor).
 
-    def _store(self, event: evt.Event) -> StoreAnswer:
-        request: Any = event.request
-        requestor = event.assoc.requestor
-        with self._lock:
-            association = self._ids.get(event.assoc)
-        if association is None:
-            # The connection ended while the message waited: nobody hears a success, so nothing is kept.
-            return StoreAnswer(PROCESSING_FAILURE)
-        # The encoded data set as it came, without a copy; released before pynetdicom drops its buffer.
-        with _handling(event.assoc), (request.DataSet or BytesIO()).getbuffer() as data_set:
-            return self._storage.store(
-                StoreRequest(
-                    sop_class_uid=str(request.AffectedSOPClassUID or ""),
-                    sop_instance_uid=str(request.AffectedSOPInstanceUID or ""),
-                    transfer_syntax=str(event.context.transfer_syntax),
-                    data_set=data_set,
-                    calling_ae=requestor.ae_title,
-                    called_ae=_called_ae(event.assoc),
-                    association=association,
-                )
-            )
+    def begin(
+        self, association: Association, context_id: int, command: StoreCommand, scratch: bytearray
+    ) -> Reception | None:
+        """The reception of a C-STORE; None in a presentation context that was not accepted."""
+        context = association._accepted_cx.get(context_id)
+        if context is None:
+            return None
+        request = StoreRequest(
+            sop_class_uid=command.sop_class_uid,
+            sop_instance_uid=command.sop_instance_uid,
+            transfer_syntax=str(context.transfer_syntax[0]),
+            calling_ae=association.requestor.ae_title,
+            called_ae=_called_ae(association),
+            association=self._id_of(association),
+        )
+        return self._storage.receive(request, scratch)
+
+    def complete(self, association: Association, reception: Reception) -> StoreAnswer:
+        """The answer to a C-STORE that is whole; blocks until its instance is durable."""
+        try:
+            return reception.complete()
+        except Exception:
+            logger.exception("a C-STORE of %s failed unexpectedly", association.requestor.ae_title)
+            self._refused("fault")
+            return StoreAnswer(PROCESSING_FAILURE, "Not stored: a fault of the archive. Send it later")
 
 
 def _calling_ae(association: Association) -> str:
@@ -281,17 +272,6 @@ def _calling_ae(association: Association) -> str:
 def _called_ae(association: Association) -> str:
     primitive = association.requestor.primitive
     return primitive.called_ae_title or "" if primitive is not None else ""
-
-
-def _handling(association: Association) -> AbstractContextManager[None]:
-    socket = association.dul.socket
-    return socket.handling() if isinstance(socket, BoundedSocket) else nullcontext()  # gone meanwhile
-
-
-def _on_message(event: evt.Event) -> None:
-    socket = event.assoc.dul.socket
-    if isinstance(socket, BoundedSocket):
-        socket.message_complete(to_handle=isinstance(event.message, C_STORE_RQ))
 
 
 def _configure_pynetdicom() -> None:

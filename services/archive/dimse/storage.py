@@ -13,15 +13,19 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from dataclasses import dataclass
 from typing import Protocol
 
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
 from services.archive.dimse.status import comment_of
 from services.common.clock import Clock, SystemClock
 from services.packs import file_meta
+from services.packs.arrival import Arrival
 from services.packs.instance import (
-    Instance,
+    Description,
     InstanceError,
     InvalidUid,
     Limits,
@@ -29,7 +33,6 @@ from services.packs.instance import (
     OverLimits,
     TruncatedDataSet,
     check_uid,
-    scan_data_set,
 )
 from services.packs.segment import LogError, OutOfRoom, RecordHeader, SegmentLog
 
@@ -63,12 +66,11 @@ _REFUSALS: dict[type[Exception], tuple[int, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class StoreRequest:
-    """A C-STORE request: the command's UIDs, the data set as received, and who sent it."""
+    """A C-STORE request: the command's UIDs, how its data set is encoded, and who sends it."""
 
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax: str
-    data_set: bytes | memoryview
     calling_ae: str
     called_ae: str
     association: str
@@ -108,44 +110,54 @@ class Storage:
         self._log, self._institution, self._site = log, institution, site
         self._limits = limits or Limits()
         self._observer, self._clock = observer, clock or SystemClock()
+        # One inflated data set at a time: `Limits` bounds it, and many of them at once would be no bound.
+        self._inflating = threading.Lock()
 
-    def store(self, request: StoreRequest) -> StoreAnswer:
-        """Keep the instance and answer; blocks until it is durable. Never raises for what a peer sent."""
-        started = time.perf_counter()
-        try:
-            head, instance = self._understand(request)
-            header = RecordHeader.for_instance(
-                instance,
-                institution=self._institution,
-                site=self._site,
-                calling_ae=request.calling_ae,
-                called_ae=request.called_ae,
-                received_at=self._clock.now(),
-                association=request.association,
-            )
-            self._log.append(header, head, request.data_set).result()
-        except (InstanceError, LogError) as error:
-            return self._refuse(request, error)
-        if self._observer is not None:
-            self._observer.instance_stored(self._institution, instance.length, time.perf_counter() - started)
-        return StoreAnswer(SUCCESS)
+    def receive(self, request: StoreRequest, scratch: bytearray) -> Reception:
+        """Take a request whose data set is about to come; `scratch` as in `Arrival`. Never raises for what a peer sent."""
+        return Reception(self, request, scratch)
 
-    def _understand(self, request: StoreRequest) -> tuple[bytes, Instance]:
-        """The file head for this data set, and what the scan says of both together."""
+    def begin(self, request: StoreRequest, scratch: bytearray) -> Arrival:
+        """Where the data set of this request goes. Raises `InvalidUid`."""
         check_uid(request.sop_instance_uid, "Affected SOP Instance UID")
         check_uid(request.sop_class_uid, "Affected SOP Class UID")
         check_uid(request.transfer_syntax, "Transfer Syntax UID")
         head = file_meta.encode(
             request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax, request.calling_ae
         )
-        instance = scan_data_set(request.data_set, request.transfer_syntax, len(head), self._limits)
+        return Arrival(self._log, head, request.transfer_syntax, scratch, self._limits)
+
+    def keep(self, request: StoreRequest, arrival: Arrival) -> Description:
+        """Make what arrived durable if it is what the request says. Raises `InstanceError`, `LogError`."""
+        if request.transfer_syntax == DeflatedExplicitVRLittleEndian:
+            with self._inflating:
+                instance = arrival.describe()
+        else:
+            instance = arrival.describe()
         if instance.sop_instance_uid != request.sop_instance_uid:
             raise CommandMismatch("its SOP Instance UID is not the command's")
         if instance.sop_class_uid != request.sop_class_uid:
             raise CommandMismatch("its SOP Class UID is not the command's")
-        return head, instance
+        header = RecordHeader.for_instance(
+            instance,
+            institution=self._institution,
+            site=self._site,
+            calling_ae=request.calling_ae,
+            called_ae=request.called_ae,
+            received_at=self._clock.now(),
+            association=request.association,
+        )
+        arrival.keep(header).result()
+        return instance
 
-    def _refuse(self, request: StoreRequest, error: InstanceError | LogError) -> StoreAnswer:
+    def stored(self, instance: Description, seconds: float) -> StoreAnswer:
+        """The answer to a request whose instance is durable, `seconds` after it had arrived whole."""
+        if self._observer is not None:
+            self._observer.instance_stored(self._institution, instance.length, seconds)
+        return StoreAnswer(SUCCESS)
+
+    def refuse(self, request: StoreRequest, error: InstanceError | LogError) -> StoreAnswer:
+        """The answer that says why the instance was not kept."""
         status, action = next(known for kind, known in _REFUSALS.items() if isinstance(error, kind))
         logger.warning(
             "C-STORE from %s refused with 0x%04X: %s (instance %.66r)",
@@ -159,3 +171,49 @@ class Storage:
         return StoreAnswer(
             status, comment_of(action if isinstance(error, LogError) else f"{action}: {error}")
         )
+
+
+class Reception:
+    """One C-STORE whose data set is coming; `complete` or `abandon` ends it.
+
+    What is refused early is still taken, since the peer sends all of it before it listens, and goes nowhere.
+    """
+
+    def __init__(self, storage: Storage, request: StoreRequest, scratch: bytearray) -> None:
+        self._storage, self._request = storage, request
+        self._arrival: Arrival | None = None
+        self._refused: InstanceError | LogError | None = None
+        try:
+            self._arrival = storage.begin(request, scratch)
+        except InstanceError as error:
+            self._refused = error
+
+    def write(self, piece: memoryview) -> None:
+        """Take the next bytes of the data set."""
+        if self._arrival is None:
+            return
+        try:
+            self._arrival.write(piece)
+        except (InstanceError, LogError) as error:
+            self._refused = error
+            self.abandon()
+
+    def complete(self) -> StoreAnswer:
+        """The data set is whole: keep it and answer; blocks until it is durable."""
+        started = time.perf_counter()
+        try:
+            if self._refused is None and self._arrival is not None:
+                instance = self._storage.keep(self._request, self._arrival)
+                return self._storage.stored(instance, time.perf_counter() - started)
+        except (InstanceError, LogError) as error:
+            self._refused = error
+        finally:
+            self.abandon()
+        assert self._refused is not None  # noqa: S101 - what is not kept has its reason
+        return self._storage.refuse(self._request, self._refused)
+
+    def abandon(self) -> None:
+        """Forget what has come; after `complete` there is nothing to forget."""
+        if self._arrival is not None:
+            self._arrival.drop()
+            self._arrival = None

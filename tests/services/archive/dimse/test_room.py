@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
-from services.archive.dimse.connection import ConnectionLimits
+from services.archive.dimse.limits import ConnectionLimits
 from services.archive.dimse.room import Room
+from services.packs.arrival import HELD_BYTES
 
 WAIT = 10.0
 
@@ -49,18 +50,10 @@ def test_two_half_messages_never_wait_for_each_other() -> None:
     assert room.held == 100
 
 
-def test_what_is_handled_is_held_until_it_is_done_also_when_its_connection_is_gone() -> None:
-    room = Room(100)
-    room.take("connection", 80, WAIT)
-    room.move("connection", "message", 70)
-    room.give("connection")
-    assert room.held == 70
-    room.give("message")
-    assert room.held == 0
-
-
 @pytest.mark.parametrize("memory", [512 << 20, 1 << 30, 8 << 30, 64 << 30])
 def test_all_messages_together_leave_the_process_what_it_needs_itself(memory: int) -> None:
     limits = ConnectionLimits.within(memory)
-    assert 0 < limits.max_message <= limits.messages
-    assert (limits.messages + limits.max_message) * 5 // 4 <= memory - (384 << 20)
+    assert 0 < limits.max_other_message <= limits.messages
+    waiting = limits.messages + limits.max_other_message
+    # Twice what waits: a message that is served is there decoded too.
+    assert 2 * waiting + limits.associations * (HELD_BYTES // 4) <= memory - (384 << 20)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,15 +28,17 @@ from pydicom.uid import (
     RLELossless,
 )
 from pynetdicom import AE, Association, evt
+from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_FIND, C_STORE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
 from services.archive.dimse.caller import Caller, address_of, is_known
-from services.archive.dimse.connection import ConnectionLimits
+from services.archive.dimse.limits import ConnectionLimits
 from services.archive.dimse.request import Request
 from services.archive.dimse.server import VERIFICATION, DimseListener, DimseServer
 from services.archive.dimse.service_class import ServiceClass
 from services.archive.dimse.storage import Storage
+from services.packs.arrival import HELD_BYTES
 from services.packs.instance import scan
 from services.packs.segment import Record, SegmentLog
 from tests.services.packs.synthetic import CT, STUDY, ct, data_set
@@ -410,10 +412,10 @@ def test_an_association_aborted_in_the_middle_of_a_message_leaves_nothing_of_it(
 def test_a_fault_of_ours_is_a_failure_that_quotes_nothing(
     listener: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("fault")
 
-    monkeypatch.setattr(listener.server._storage, "store", fail)
+    monkeypatch.setattr(listener.server._storage, "keep", fail)
     association = listener.associate((CT, ExplicitVRLittleEndian))
     answer = association.send_c_store(encoded(ExplicitVRLittleEndian, "1.2.3"))
     assert (answer.Status, answer.ErrorComment) == (
@@ -439,33 +441,137 @@ def test_an_association_at_rest_ends_at_its_limit(tmp_path: Path) -> None:
         assert started.watch.wait_for(lambda: len(started.watch.ended) == 1)
 
 
-def test_many_devices_at_once_share_the_memory_for_messages_and_all_are_served(tmp_path: Path) -> None:
-    limits = ConnectionLimits(max_message=300_000, messages=200_000)
-    held: list[int] = []
-    callers = [Caller(f"CT{number}", ipaddress.ip_network("127.0.0.0/8")) for number in range(1, 7)]
-    with running(tmp_path, limits=limits, callers=callers) as started:
-        room = started.server.room
-        real = room.take
+def test_a_data_set_longer_than_what_is_held_in_memory_is_kept_byte_for_byte(listener: Running) -> None:
+    made = encoded(ExplicitVRLittleEndian, "1.2.3")
+    made.PixelData = bytes(range(256)) * (3 * HELD_BYTES // 256)
+    association = listener.associate((CT, ExplicitVRLittleEndian))
+    assert association.send_c_store(made).Status == 0x0000
+    assert association.send_c_store(encoded(ExplicitVRLittleEndian, "1.2.4")).Status == 0x0000
+    association.release()
+    long, short = listener.records
+    body = listener.log.read(long)
+    found = scan(body)
+    assert (found.digest, found.sop_instance_uid) == (long.header.digest, "1.2.3")
+    assert body[found.pixel_offset : found.pixel_offset + found.pixel_length] == made.PixelData
+    assert scan(listener.log.read(short)).sop_instance_uid == "1.2.4"
 
-        def take(*arguments: Any) -> None:
-            real(*arguments)
-            held.append(room.held)
 
-        room.take = take  # type: ignore[method-assign]
+def test_a_long_data_set_that_is_refused_or_broken_off_leaves_nothing_on_the_disk(
+    listener: Running, tmp_path: Path
+) -> None:
+    made = encoded(ExplicitVRLittleEndian, "1.2.3")
+    made.PixelData = bytes(3 * HELD_BYTES)
+    del made.StudyInstanceUID
+    association = listener.associate((CT, ExplicitVRLittleEndian))
+    assert association.send_c_store(made).Status == 0xC000
+    broken_off = command(1, CT, "1.2.4") + [data_fragment(1, bytes(200_000)) for _ in range(12)]
+    association.dul.socket.socket.sendall(b"".join(broken_off))
+    wait_for(lambda: list(tmp_path.glob("log/*.part")), WAIT, "the second one is on the disk")
+    association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+    assert listener.watch.wait_for(lambda: len(listener.watch.ended) == 1)
+    wait_for(lambda: not list(tmp_path.glob("log/*.part")), WAIT, "it is gone from the disk")
+    assert listener.log.live_records == 0
 
-        def send(number: int) -> int:
-            made = encoded(ExplicitVRLittleEndian, f"1.2.3.{number}")
-            made.PixelData = bytes(150_000)
-            association = started.associate((CT, ExplicitVRLittleEndian), own=AE(f"CT{number}"))
-            status = int(association.send_c_store(made).Status)
-            association.release()
-            return status
 
-        with ThreadPoolExecutor(6) as pool:
-            assert list(pool.map(send, range(1, 7))) == [0] * 6
-        assert started.watch.wait_for(lambda: len(started.watch.ended) == 6)
-        assert max(held) <= limits.messages + limits.max_message
-        wait_for(lambda: room.held == 0, WAIT, "the memory is free again")
+def test_fragments_of_any_size_and_in_any_grouping_are_one_instance(listener: Running) -> None:
+    data = ct(STUDY + ".1.9")
+    body = data[scan(data).data_offset :]
+    association = listener.associate((CT, ExplicitVRLittleEndian), (VERIFICATION, ImplicitVRLittleEndian))
+    wire = association.dul.socket.socket
+    association._reactor_checkpoint.clear()
+    store = command_pdvs(7, CT, STUDY + ".1.9")
+    # Command and data in one PDU, an empty fragment, and a write to the network for each byte of some.
+    first = p_data(*store, pdv(1, 0, body[:5]), pdv(1, 0, b""), pdv(1, 0, body[5:6]))
+    for byte in first:
+        wire.sendall(bytes([byte]))
+    wire.sendall(p_data(pdv(1, 0, body[6:100])) + p_data(pdv(1, 2, body[100:])))
+    _, answer = association.dimse.get_msg(block=True)
+    assert (answer.Status, answer.MessageIDBeingRespondedTo) == (0x0000, 7)
+    assert (answer.AffectedSOPClassUID, answer.AffectedSOPInstanceUID) == (CT, STUDY + ".1.9")
+    association._reactor_checkpoint.set()
+    assert association.send_c_echo().Status == 0x0000
+    association.release()
+    assert listener.log.read(listener.records[0])[scan(data).data_offset - 4 :]
+    assert listener.records[0].header.digest == scan(data).digest
+
+
+def test_a_store_in_a_context_that_was_not_accepted_ends_the_association(listener: Running) -> None:
+    association = listener.associate((CT, ExplicitVRLittleEndian))
+    sent = [*command(99, CT, "1.2.3"), p_data(pdv(99, 2, b"data"))]
+    association.dul.socket.socket.sendall(b"".join(sent))
+    assert listener.watch.wait_for(lambda: len(listener.watch.ended) == 1)
+    assert listener.records == []
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        struct.pack(">BBI", 4, 0, 3) + b"abc",
+        struct.pack(">BBI", 4, 0, 10) + struct.pack(">IBB", 100, 1, 0) + bytes(4),
+        struct.pack(">BBI", 4, 0, 10) + struct.pack(">IBB", 1, 1, 0) + bytes(4),
+        struct.pack(">BBI", 4, 0, 0xFFFF_FFFF),
+        struct.pack(">BBI", 9, 0, 4) + bytes(4),
+        struct.pack(">BBI", 1, 0, 4) + bytes(4),
+        struct.pack(">BBI", 5, 0, 1 << 20),
+        struct.pack(">BBI", 4, 0, 10) + struct.pack(">IBB", 6, 1, 2) + bytes(4),
+        struct.pack(">BBI", 4, 0, 10) + struct.pack(">IBB", 6, 1, 3) + b"\xff" * 4,
+    ],
+)
+def test_what_breaks_the_protocol_ends_its_association_and_no_other(listener: Running, broken: bytes) -> None:
+    other = listener.associate()
+    association = listener.associate((CT, ExplicitVRLittleEndian))
+    association.dul.socket.socket.sendall(broken)
+    assert listener.watch.wait_for(lambda: len(listener.watch.ended) == 1)
+    assert other.send_c_echo().Status == 0x0000
+    other.release()
+
+
+def test_silence_within_a_message_ends_the_association(tmp_path: Path) -> None:
+    with running(tmp_path, limits=ConnectionLimits(idle_seconds=0.3)) as started:
+        association = started.associate((CT, ExplicitVRLittleEndian))
+        association.dul.socket.socket.sendall(b"".join(command(1, CT, "1.2.3")) + data_fragment(1, bytes(50)))
+        assert started.watch.wait_for(lambda: len(started.watch.ended) == 1)
+
+
+def test_messages_that_go_through_memory_are_bounded_one_by_one(tmp_path: Path) -> None:
+    find = ServiceClass(
+        [StudyRootQueryRetrieveInformationModelFind], {evt.EVT_C_FIND: lambda _: iter([(0x0000, None)])}
+    )
+    with running(tmp_path, find, limits=ConnectionLimits(max_other_message=100_000)) as started:
+        association = started.associate((StudyRootQueryRetrieveInformationModelFind, ExplicitVRLittleEndian))
+        identifier = Dataset()
+        identifier.PatientComments = "x" * 200_000
+        list(association.send_c_find(identifier, StudyRootQueryRetrieveInformationModelFind))
+        assert started.watch.wait_for(lambda: len(started.watch.ended) == 1)
+        wait_for(lambda: started.server.room.held == 0, WAIT, "its memory is free again")
+
+
+def pdv(context_id: int, control: int, content: bytes) -> bytes:
+    return struct.pack(">IBB", len(content) + 2, context_id, control) + content
+
+
+def p_data(*values: bytes) -> bytes:
+    return struct.pack(">BxI", 4, sum(map(len, values))) + b"".join(values)
+
+
+def data_fragment(context_id: int, content: bytes) -> bytes:
+    return p_data(pdv(context_id, 0, content))
+
+
+def command_pdvs(message_id: int, sop_class: str, uid: str, context_id: int = 1) -> list[bytes]:
+    """A C-STORE-RQ as pynetdicom encodes it, in presentation data values."""
+    request = C_STORE()
+    request.MessageID, request.Priority = message_id, 2
+    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = sop_class, uid
+    request.DataSet = io.BytesIO(b"data")
+    message = C_STORE_RQ()
+    message.primitive_to_message(request)
+    values = [one for p in message.encode_msg(context_id, 0) for one in p.presentation_data_value_list]
+    return [pdv(context_id, value[0], value[1:]) for context_id, value in values if value[0] & 1]
+
+
+def command(context_id: int, sop_class: str, uid: str) -> list[bytes]:
+    return [p_data(*command_pdvs(1, sop_class, uid, context_id))]
 
 
 def test_a_taken_port_is_an_error_at_start(listener: Running, tmp_path: Path) -> None:

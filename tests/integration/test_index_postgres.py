@@ -25,6 +25,9 @@ TABLES = (
     "conflict",
     "receipt",
     "tombstone",
+    "worklist_entry",
+    "performed_step",
+    "storage_commitment",
     "document_outbox",
 )
 

@@ -27,6 +27,8 @@ def flow(config: Config) -> Board:
                     storing.unreadable(config),
                     storing.buried(config),
                     reading.connections(config),
+                    reading.rendering(config),
+                    reading.rendering_failures(config),
                 ),
             ),
             Row(

@@ -65,6 +65,33 @@ def read_latency(config: Config) -> Panel:
     )
 
 
+def rendering(config: Config) -> Panel:
+    return Panel(
+        "rendering",
+        Text("Rendered images", "图像渲染耗时"),
+        Text(
+            "p95 below 1 s. Above it with `busy` jobs in the archive: more rendering_workers.",
+            "p95 低于 1 秒；若归档出现 busy，请增加 rendering_workers。",
+        ),
+        Unit.SECONDS,
+        (Query(reading.rendering_quantile(config, 0.95), "p95 {{site}}"),),
+        threshold=Threshold(1.0, 10.0),
+    )
+
+
+def rendering_failures(config: Config) -> Panel:
+    return Panel(
+        "rendering-failures",
+        Text("Rendering workers that ended", "渲染进程异常"),
+        Text(
+            "Flat at 0. `crashed`, `timeout`: a damaged image; `busy`: too few rendering_workers.",
+            "应为 0；crashed、timeout 多为图像损坏，busy 表示渲染进程不足。",
+        ),
+        Unit.PER_SECOND,
+        (Query(reading.rendering_failures(config), "{{outcome}}"),),
+    )
+
+
 def connections(config: Config) -> Panel:
     return Panel(
         "connections",

@@ -57,5 +57,21 @@ def store_quantile(config: Config, share: float) -> str:
     )
 
 
+def rendering_quantile(config: Config, share: float) -> str:
+    """Seconds that `share` of rendering jobs stay below, the wait for a worker included."""
+    return (
+        f"histogram_quantile({share}, sum by (le, site) ("
+        f'rate(pacs_archive_rendering_seconds_bucket{{site=~"{config.sites}"}}[{config.rate_window}])))'
+    )
+
+
+def rendering_failures(config: Config) -> str:
+    """Rendering jobs a second that ended a worker or found none."""
+    return (
+        "sum by (outcome) (rate(pacs_archive_rendering_jobs_total"
+        f'{{site=~"{config.sites}",outcome=~"crashed|timeout|busy"}}[{config.rate_window}]))'
+    )
+
+
 def connections(config: Config) -> str:
     return 'sum by (state) (pacs_gateway_connections{state=~"reading|writing|waiting"})'

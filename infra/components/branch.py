@@ -14,7 +14,7 @@ from infra.components.hosts import branch_spec, device_paths, inventory_host
 from infra.config.region import RegionConfig
 from infra.config.sections import Branch as BranchConfig
 from infra.credentials import Credentials
-from infra.layout.sizing import branch_archive_bytes, branch_metrics_bytes, retention_days
+from infra.layout.sizing import RENDERING_BYTES, branch_archive_bytes, branch_metrics_bytes, retention_days
 from infra.providers.ansible_play import APPLIED, PENDING, AnsiblePlay, AnsiblePlayArgs, role_digest
 from infra.providers.host import Host
 from infra.supplies import Supplies
@@ -125,6 +125,7 @@ def branch_variables(
         "edge_node_ae_title": branch.ae_title,
         "edge_node_dimse_port": branch.dimse_port,
         "edge_node_archive_bytes": branch_archive_bytes(branch.memory),
+        "edge_node_rendering_bytes": RENDERING_BYTES,
         "edge_node_calling": [peer.model_dump() for peer in branch.calling],
         "edge_node_metrics_days": retention_days(region.observability.retention),
         "edge_node_metrics_bytes": branch_metrics_bytes(branch.disk.size),

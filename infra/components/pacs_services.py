@@ -23,7 +23,7 @@ from infra.components.pods import (
 from infra.components.workloads import config_map, disruption_budget, service, stateful_set
 from infra.config.region import RegionConfig
 from infra.credentials import Credentials
-from infra.layout.sizing import size_bytes
+from infra.layout.sizing import RENDERING_BYTES, archive_limit_bytes, size_bytes
 from infra.supplies import Supplies
 
 _MAKE_BUCKET = Path(__file__).with_name("make_bucket.py")
@@ -122,6 +122,8 @@ def archive_environment(region: RegionConfig) -> dict[str, str]:
         "PACS_DIMSE_CALLERS": json.dumps([peer.model_dump() for peer in region.archive.calling]),
         "PACS_EPOCH": str(region.region.epoch),
         "PACS_MEMORY_BYTES": str(size_bytes(region.archive.memory)),
+        "PACS_RENDERING_WORKERS": str(region.archive.rendering_workers),
+        "PACS_RENDERING_MEMORY_BYTES": str(RENDERING_BYTES),
         "PACS_SPOOL_DIRECTORY": "/var/lib/pacs/spool",
         "PACS_QUARANTINE_DIRECTORY": "/var/lib/pacs/quarantine",
         "PACS_STORE": "rgw",
@@ -177,7 +179,11 @@ def archive_pod(region: RegionConfig, supplies: Supplies) -> Object:
             {"name": "internal", "containerPort": _INTERNAL},
             {"name": "dimse", "containerPort": _DIMSE},
         ],
-        resources=resources(region.archive.cpu, region.archive.memory),
+        resources=resources(
+            region.archive.cpu,
+            region.archive.memory,
+            str(archive_limit_bytes(size_bytes(region.archive.memory), region.archive.rendering_workers)),
+        ),
         startupProbe=probe("/healthz", _HTTP, scheme="HTTPS", period=3, failures=60),
         livenessProbe=probe("/healthz", _HTTP, scheme="HTTPS"),
         readinessProbe=probe("/readyz", _HTTP, scheme="HTTPS", period=5),

@@ -73,9 +73,12 @@ def probe(path: str, port: int, *, scheme: str = "HTTP", period: int = 10, failu
     }
 
 
-def resources(cpu: str, memory: str) -> Object:
-    """Requests, and a limit for memory only: a limit for processor time throttles what could run."""
-    return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": memory}}
+def resources(cpu: str, memory: str, limit: str | None = None) -> Object:
+    """Requests, and a limit for memory only: a limit for processor time throttles what could run.
+
+    `limit` where it lies above what is asked for, since it is seldom used.
+    """
+    return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": limit or memory}}
 
 
 def labels(name: str, *, part_of: str = "pacs") -> dict[str, str]:

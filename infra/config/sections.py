@@ -285,6 +285,8 @@ class Archive(Section):
     spool_size: Size
     """Segments and packs that are not yet in the object store."""
     memory: Size
+    rendering_workers: int = Field(default=2, ge=1, le=64)
+    """Images that are decoded at a time in each pod; each may take 512 MiB beside `memory`."""
     cpu: Cpu
 
 

@@ -7,6 +7,9 @@ import re
 
 SIZE_PATTERN = r"^[1-9][0-9]*(Mi|Gi|Ti|Pi)$"
 
+# Private memory of one rendering worker (`services.archive.rendering`): a frame of the largest detectors, decoded.
+RENDERING_BYTES = 512 << 20
+
 _UNITS = {"Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "Pi": 1 << 50}
 _RETENTION = re.compile(r"P([1-9][0-9]*)([DMY])")
 # The longest month and the longest year: a retention must never come out shorter than what was promised.
@@ -73,6 +76,11 @@ def check_retention_fits(site: str, disk: str, daily: str, retention: str) -> No
 def branch_archive_bytes(memory: str, *, share: float = 0.25) -> int:
     """What the archive may take of a branch's memory: `share` of it, at least the 512 MiB it needs to start."""
     return max(512 * _UNITS["Mi"], int(size_bytes(memory) * share))
+
+
+def archive_limit_bytes(memory: int, workers: int) -> int:
+    """The limit of an archive's pod: `memory` for itself, and each rendering worker's beside it."""
+    return memory + workers * RENDERING_BYTES
 
 
 def osd_memory_bytes(node_memory: str, devices: int, *, share: float = 0.5) -> int:

@@ -20,7 +20,6 @@ from services.archive.adapters.postgres_index import PostgresIndex
 from services.archive.authorisation import check_route
 from services.archive.dicomweb.routes import DicomWeb
 from services.archive.dicomweb.stow import StoreService
-from services.archive.dicomweb.wado import Retrieval
 from services.archive.dimse.caller import Rights, rights_of
 from services.archive.dimse.connection import ConnectionLimits
 from services.archive.dimse.find import Find
@@ -34,7 +33,7 @@ from services.archive.index.rebuild import enter_missing
 from services.archive.ingest.routes import Ingest
 from services.archive.ingest.service import IngestService
 from services.archive.migrate import migrate_patiently
-from services.archive.parts import Parts, outbox_of, parts_of, sink_of
+from services.archive.parts import Parts, outbox_of, parts_of, rendering_of, sink_of
 from services.archive.settings import ArchiveSettings, StoreKind
 from services.archive.tombstones.burial import Burial
 from services.archive.tombstones.deletion import Deletion
@@ -107,6 +106,7 @@ class Archive:
             observer=parts.metrics,
             services=[self._query_retrieve()],
         )
+        self.rendering = rendering_of(settings, parts)
         incoming = Incoming(spool / "incoming", settings.spool_reserve_bytes)
         self.verifier = TokenVerifier(settings.token_jwks_file, settings.audiences, parts.clock)
         self.public = self._public(incoming)
@@ -128,6 +128,7 @@ class Archive:
         """
         self._stop.set()
         self.dimse.stop()
+        self.rendering.close()
         waited = threading.Event()
         deadline = self.parts.clock.monotonic() + DRAIN_SECONDS
         while (self.sealer.unsealed_bytes or self.sealer.uncommitted_packs) and (
@@ -162,8 +163,7 @@ class Archive:
             own_only=settings.outbox_directory is not None,
             ended=self.sealer.association_ended,
         )
-        self.retrieval = Retrieval(parts.store, parts.index)
-        web = DicomWeb(parts.index, self.retrieval, storing)
+        web = DicomWeb.of(parts.store, parts.index, self.rendering, storing)
         deletion = Deletion(parts.index, self.burial, parts.clock, region=settings.region, site=settings.site)
         routes: list[BaseRoute] = [
             *self._health(), check_route(), *web.routes(), *DeletionRoutes(deletion).routes(),

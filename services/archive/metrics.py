@@ -78,6 +78,15 @@ class ArchiveMetrics:
             "dimse_find_seconds", "Seconds of a C-FIND until its last response."
         )
         self.associations = gauge("open_associations", "DIMSE associations that are open now.")
+        self.rendering_seconds = histogram(
+            "rendering_seconds", "Seconds of a rendering job, with the wait for a worker."
+        )
+        self.rendering_jobs = counter(
+            "rendering_jobs_total",
+            "Rendering jobs by what became of them: done, refused, crashed, timeout, busy.",
+            "operation",
+            "outcome",
+        )
         self.dependency_up = gauge(
             "dependency_up", "1 while a dependency answered its last probe.", "dependency"
         )
@@ -117,6 +126,12 @@ class ArchiveMetrics:
 
     def association_refused(self, reason: str) -> None:
         self.refused.labels("dimse", reason).inc()
+
+    # What the rendering workers report (RenderingObserver).
+
+    def job_ended(self, operation: str, outcome: str, seconds: float) -> None:
+        self.rendering_seconds.observe(seconds)
+        self.rendering_jobs.labels(operation, outcome).inc()
 
     # What the sealer and its handover report (SealingObserver).
 

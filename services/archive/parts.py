@@ -20,6 +20,8 @@ from services.archive.encryption.wrapping_keys import FileKeyProvider
 from services.archive.metrics import ArchiveMetrics
 from services.archive.outbox import Outbox
 from services.archive.ports import Index, ObjectStore
+from services.archive.rendering.pool import RenderingPool
+from services.archive.rendering.service import Rendering
 from services.archive.settings import ArchiveSettings, StoreKind
 from services.common.clock import Clock, SystemClock
 from services.common.settings import read_secret
@@ -96,6 +98,17 @@ def _issuer(settings: ArchiveSettings, clock: Clock) -> ReceiptIssuer | None:
             f"{settings.receipt_certificate_file} is not the certificate of {settings.receipt_key_file}"
         )
     return ReceiptIssuer(ReceiptSigner(key), settings.epoch, clock)
+
+
+def rendering_of(settings: ArchiveSettings, parts: Parts) -> Rendering:
+    """The work on pixels, in processes of its own; none is started before the first image."""
+    pool = RenderingPool(
+        parts.metrics,
+        workers=settings.rendering_workers,
+        memory_bytes=settings.rendering_memory_bytes,
+        seconds=settings.rendering_seconds,
+    )
+    return Rendering(parts.store, pool)
 
 
 def outbox_of(settings: ArchiveSettings) -> Outbox | None:

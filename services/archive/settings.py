@@ -41,6 +41,15 @@ class ArchiveSettings(ServiceSettings):
         ge=512 << 20,
         description="what the process may take; bounds what is received at once",
     )
+    rendering_workers: int = Field(
+        default=2, ge=1, le=64, description="images that are decoded at a time, each in a process of its own"
+    )
+    rendering_memory_bytes: int = Field(
+        default=512 << 20, ge=128 << 20, description="private memory of one worker, beside memory_bytes"
+    )
+    rendering_seconds: float = Field(
+        default=30.0, gt=0, description="what work on one image may take before its worker is ended"
+    )
     spool_directory: Path = Path("/var/lib/pacs/spool")
     quarantine_directory: Path = Path("/var/lib/pacs/quarantine")
     spool_reserve_bytes: int = Field(

@@ -4,7 +4,7 @@ A multipart range carries its part's type in `type`; `transfer-syntax` names a U
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
@@ -99,9 +99,10 @@ def json_type(request: Request) -> str:
     )
 
 
-def not_acceptable(what: str, stored: str) -> NotAcceptable:
+def not_acceptable(what: str, stored: str, targets: Sequence[str] = ()) -> NotAcceptable:
     """The refusal where `what` cannot be made as asked; it says what would work."""
+    made = f", or one that it can be written in: {', '.join(targets)}" if targets else ""
     return NotAcceptable(
         f"{what} is stored in transfer syntax {stored}, and none of the accepted representations can be made of it.",
-        action="Add `transfer-syntax=*` to the accepted type to get it as stored, or name that transfer syntax.",
+        action=f"Add `transfer-syntax=*` to the accepted type to get it as stored, or name that transfer syntax{made}.",
     )

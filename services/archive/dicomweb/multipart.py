@@ -20,11 +20,15 @@ _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part to send: its type, how many bytes (None: known only once it is made), and how to read them."""
+    """One part to send: its type, how many bytes (None: known only once it is made), and how to read them.
+
+    `section(offset, length)` reads a piece of it where that is cheaper than all; None where it is not.
+    """
 
     content_type: str
     length: int | None
     read: Callable[[], Iterable[bytes]]
+    section: Callable[[int, int], Iterable[bytes]] | None = None
 
 
 def multipart_response(parts: Sequence[Part], part_type: str) -> StreamingResponse:

@@ -1,47 +1,52 @@
 """The DICOMweb routes: HTTP in, a service's answer out. Each names the scope that it demands."""
 
 import json
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
-from itertools import chain
-from typing import ParamSpec, TypeVar
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
 
-from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from services.archive.access import READ, STORE, access_of
+from services.archive.access import STORE, access_of
 from services.archive.dicomweb import qido
 from services.archive.dicomweb.accept import DICOM, accepted, json_type
-from services.archive.dicomweb.multipart import Part, boundary_of, multipart_response
+from services.archive.dicomweb.bulk_data import BulkData
+from services.archive.dicomweb.frames import Frames, frame_numbers
+from services.archive.dicomweb.multipart import boundary_of
 from services.archive.dicomweb.qido import checked_uid
+from services.archive.dicomweb.rendered import Rendered
+from services.archive.dicomweb.rendered_routes import RenderedRoutes
+from services.archive.dicomweb.serving import (
+    BASE,
+    INSTANCE,
+    SERIES,
+    STUDY,
+    Handler,
+    base_url,
+    found_by,
+    guarded,
+    read,
+    reading,
+    send,
+    uids,
+)
 from services.archive.dicomweb.stow import StoreService, response_document, warning_of
-from services.archive.dicomweb.wado import Answer, Retrieval, frame_numbers
+from services.archive.dicomweb.wado import Retrieval
 from services.archive.index.query import Level
-from services.archive.index.records import Conflict, StoredInstance
-from services.archive.ports import Index
+from services.archive.index.records import Conflict
+from services.archive.ports import Index, ObjectStore
+from services.archive.rendering.service import Rendering
 from services.common.clock import rfc3339
 from services.common.errors import NotFound
 
-P = ParamSpec("P")
-T = TypeVar("T")
-BASE = "/dicom-web"
-STUDY = BASE + "/studies/{study}"
-SERIES = STUDY + "/series/{series}"
-INSTANCE = SERIES + "/instances/{instance}"
 # PS3.18 8.3.4.4 and 8.3.4.2 give these texts.
 _MORE = '299 pacs "The number of results exceeded the maximum. Additional results can be requested."'
 _LITERAL = (
     '299 pacs "The fuzzymatching parameter is not supported. Only literal matching has been performed."'
 )
-
-# Reads that may have to work on a whole instance wait here, and leave the shared threads to probes and commits.
-_READERS = CapacityLimiter(16)
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,38 +55,49 @@ class DicomWeb:
 
     index: Index
     retrieval: Retrieval
+    frames_of: Frames
+    bulk_data_of: BulkData
+    pictures: RenderedRoutes
     storing: StoreService
+
+    @classmethod
+    def of(cls, store: ObjectStore, index: Index, rendering: Rendering, storing: StoreService) -> Self:
+        """All of DICOMweb over these."""
+        retrieval, frames = Retrieval(store, index, rendering), Frames(store, rendering)
+        pictures = RenderedRoutes(retrieval, Rendered(rendering))
+        return cls(index, retrieval, frames, BulkData(store, frames, rendering), pictures, storing)
 
     def routes(self) -> list[Route]:
         return [
-            _get(BASE + "/studies", _search(self.index, Level.STUDY)),
-            _get(BASE + "/series", _search(self.index, Level.SERIES)),
-            _get(BASE + "/instances", _search(self.index, Level.INSTANCE)),
-            _get(STUDY + "/series", _search(self.index, Level.SERIES)),
-            _get(STUDY + "/instances", _search(self.index, Level.INSTANCE)),
-            _get(SERIES + "/instances", _search(self.index, Level.INSTANCE)),
-            _get(STUDY, self.instances),
-            _get(SERIES, self.instances),
-            _get(INSTANCE, self.instances),
-            _get(STUDY + "/metadata", self.metadata),
-            _get(SERIES + "/metadata", self.metadata),
-            _get(INSTANCE + "/metadata", self.metadata),
-            _get(INSTANCE + "/frames/{frames}", self.frames),
-            _get(INSTANCE + "/bulkdata/{path:path}", self.bulk_data),
-            _get(STUDY + "/conflicts", self.conflicts),
-            _get(INSTANCE + "/versions/{digest}", self.version),
-            Route(BASE + "/studies", _guarded(self.store, STORE), methods=["POST"]),
-            Route(STUDY, _guarded(self.store, STORE), methods=["POST"]),
+            reading(BASE + "/studies", _search(self.index, Level.STUDY)),
+            reading(BASE + "/series", _search(self.index, Level.SERIES)),
+            reading(BASE + "/instances", _search(self.index, Level.INSTANCE)),
+            reading(STUDY + "/series", _search(self.index, Level.SERIES)),
+            reading(STUDY + "/instances", _search(self.index, Level.INSTANCE)),
+            reading(SERIES + "/instances", _search(self.index, Level.INSTANCE)),
+            reading(STUDY, self.instances),
+            reading(SERIES, self.instances),
+            reading(INSTANCE, self.instances),
+            reading(STUDY + "/metadata", self.metadata),
+            reading(SERIES + "/metadata", self.metadata),
+            reading(INSTANCE + "/metadata", self.metadata),
+            reading(INSTANCE + "/frames/{frames}", self.frames),
+            reading(INSTANCE + "/bulkdata/{path:path}", self.bulk_data),
+            *self.pictures.routes(),
+            reading(STUDY + "/conflicts", self.conflicts),
+            reading(INSTANCE + "/versions/{digest}", self.version),
+            Route(BASE + "/studies", guarded(self.store, STORE), methods=["POST"]),
+            Route(STUDY, guarded(self.store, STORE), methods=["POST"]),
         ]
 
     async def instances(self, request: Request) -> Response:
         """WADO-RS study, series, instance (PS3.18 10.4.1.1)."""
-        found = await run_in_threadpool(self._find, request)
-        return await _send(self.retrieval.instances(found, accepted(request)))
+        found = await run_in_threadpool(found_by, self.retrieval, request)
+        return await send(request, self.retrieval.instances(found, accepted(request)))
 
     async def metadata(self, request: Request) -> Response:
         """WADO-RS metadata (PS3.18 10.4.1.1.2): the ready objects, one after the other."""
-        found = await run_in_threadpool(self._find, request)
+        found = await run_in_threadpool(found_by, self.retrieval, request)
         media_type = json_type(request)
         pieces = self.retrieval.metadata(found)
         # The first batch is read before the answer starts, so that an index that is away is a 503.
@@ -96,14 +112,14 @@ class DicomWeb:
     async def frames(self, request: Request) -> Response:
         """WADO-RS frames (PS3.18 10.4.1.1.6)."""
         numbers = frame_numbers(request.path_params["frames"])
-        stored = await run_in_threadpool(self._find_one, request)
-        return await _send(await _read(self.retrieval.frames, stored, numbers, accepted(request)))
+        [stored, *_] = await run_in_threadpool(found_by, self.retrieval, request)
+        return await send(request, await read(self.frames_of.answer, stored, numbers, accepted(request)))
 
     async def bulk_data(self, request: Request) -> Response:
         """WADO-RS bulk data (PS3.18 10.4.1.1.5) at the paths that our metadata names."""
-        stored = await run_in_threadpool(self._find_one, request)
+        [stored, *_] = await run_in_threadpool(found_by, self.retrieval, request)
         path = request.path_params["path"].upper()
-        return await _send(await _read(self.retrieval.bulk_data, stored, path, accepted(request)))
+        return await send(request, await read(self.bulk_data_of.answer, stored, path, accepted(request)))
 
     async def conflicts(self, request: Request) -> Response:
         """Versions kept beside the first of an instance: same identity, other digest."""
@@ -118,7 +134,7 @@ class DicomWeb:
                 stored.sop_instance_uid == request.path_params["instance"]
                 and stored.digest == request.path_params["digest"]
             ):
-                return await _send(self.retrieval.instances([stored], accepted(request)))
+                return await send(request, self.retrieval.instances([stored], accepted(request)))
         raise NotFound("There is no such version.", action="List them with /conflicts of the study.")
 
     async def store(self, request: Request) -> Response:
@@ -134,22 +150,9 @@ class DicomWeb:
         headers = {"Warning": warning} if warning is not None else None
         return Response(document, status_code=result.status, media_type=media_type, headers=headers)
 
-    def _find(self, request: Request) -> list[StoredInstance]:
-        study, series, instance = _uids(request)
-        return self.retrieval.find(access_of(request).institutions, study, series, instance)
-
-    def _find_one(self, request: Request) -> StoredInstance:
-        return self._find(request)[0]
-
     def _conflicts(self, request: Request) -> list[Conflict]:
-        study, _, _ = _uids(request)
+        study, _, _ = uids(request)
         return self.index.conflicts(access_of(request).institutions, study)
-
-
-def base_url(request: Request) -> str:
-    """The absolute URL of the DICOMweb base, as the client reached it through the gateway."""
-    scheme = "https" if request.headers.get("x-forwarded-proto") == "https" else request.url.scheme
-    return f"{scheme}://{request.url.netloc}{BASE}"
 
 
 def _search(index: Index, level: Level) -> Handler:
@@ -173,48 +176,6 @@ def _search(index: Index, level: Level) -> Handler:
         return response
 
     return search
-
-
-def _get(path: str, handler: Handler) -> Route:
-    return Route(path, _guarded(handler, READ), methods=["GET"])
-
-
-def _guarded(handler: Handler, scope: str) -> Handler:
-    """The handler behind its scope. Starlette calls it only after `TokenDoor` let the request in."""
-
-    async def guarded(request: Request) -> Response:
-        access_of(request).require(scope)
-        return await handler(request)
-
-    return guarded
-
-
-def _uids(request: Request) -> tuple[str, str | None, str | None]:
-    names = (("series", "SeriesInstanceUID"), ("instance", "SOPInstanceUID"))
-    lower = [
-        checked_uid(request.path_params[n], what) if n in request.path_params else None for n, what in names
-    ]
-    return checked_uid(request.path_params["study"], "StudyInstanceUID"), lower[0], lower[1]
-
-
-async def _read(function: Callable[P, T], *asked: P.args, **named: P.kwargs) -> T:
-    return await to_thread.run_sync(partial(function, *asked, **named), limiter=_READERS)
-
-
-async def _send(answer: Answer) -> Response:
-    part = await _read(_begun, answer.parts[0])
-    if answer.multipart:
-        return multipart_response([part, *answer.parts[1:]], answer.part_type)
-    headers = {"Content-Length": str(part.length)} if part.length is not None else None
-    return StreamingResponse(part.read(), media_type=part.content_type, headers=headers)
-
-
-def _begun(part: Part) -> Part:
-    """The part with its first piece read: a store that is away, or an instance that cannot be written as
-    asked, is told by the status. What fails later can only end the body before its last boundary."""
-    pieces = iter(part.read())
-    first = next(pieces, b"")
-    return replace(part, read=lambda: chain([first], pieces))
 
 
 def _conflict(one: Conflict) -> dict[str, str]:

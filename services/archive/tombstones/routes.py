@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from services.archive.access import DELETE, access_of
 from services.archive.dicomweb.qido import checked_uid
-from services.archive.dicomweb.routes import INSTANCE, SERIES, STUDY
+from services.archive.dicomweb.serving import INSTANCE, SERIES, STUDY
 from services.archive.tombstones.deletion import MAX_BODY_BYTES, Deletion, read_wish
 from services.archive.tombstones.document import Target
 from services.common.errors import TooLarge

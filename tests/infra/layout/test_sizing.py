@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.layout.sizing import (
+    RENDERING_BYTES,
     SizingError,
+    archive_limit_bytes,
     branch_archive_bytes,
     branch_cache_bytes,
     branch_metrics_bytes,
@@ -72,6 +74,10 @@ def test_metrics_of_a_branch_take_a_small_part_of_what_images_leave(disk: str) -
 )
 def test_a_branchs_archive_gets_a_quarter_of_its_memory_and_enough_to_start(memory: str, share: int) -> None:
     assert branch_archive_bytes(memory) == share
+
+
+def test_rendering_workers_have_their_memory_beside_the_archives() -> None:
+    assert archive_limit_bytes(1 << 30, 3) == (1 << 30) + 3 * RENDERING_BYTES
 
 
 @given(sizes, st.integers(1, 48))

@@ -101,6 +101,7 @@ class Harness:
         return self.registry.get_sample_value(name, labels) or 0.0
 
     def close(self) -> None:
+        self.archive.rendering.close()
         self.archive.log.close()
 
 

@@ -46,6 +46,8 @@ def routes(app: object) -> list[tuple[str, str]]:
     for route in app.routes:
         assert isinstance(route, Route), "every kind of route must be walked"
         path = re.sub(r"{(\w+)(:\w+)?}", lambda match: values[match[1]], route.path)
+        if path.endswith("/wado"):
+            path += "?requestType=WADO&studyUID=1.2.3&seriesUID=1.2.3.1&objectUID=1.2.3.1.1"
         found += [(method, path) for method in sorted(route.methods or ())]
     return found
 

@@ -1,0 +1,1 @@
+"""Pixels that need work: decoded, presented and transcoded in processes of their own (ADR-0016)."""

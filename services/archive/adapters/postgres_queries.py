@@ -10,7 +10,18 @@ from typing import Any
 
 from psycopg import sql
 
-from services.archive.index.query import Between, Condition, Kind, Level, NameLike, OneOf, Query, Wildcard
+from services.archive.index.query import (
+    Between,
+    Condition,
+    Kind,
+    Level,
+    Matcher,
+    NameLike,
+    NameWords,
+    OneOf,
+    Query,
+    Wildcard,
+)
 from services.archive.index.records import Match
 
 _ALIAS = {Level.PATIENT: "s", Level.STUDY: "s", Level.SERIES: "r", Level.INSTANCE: "i"}
@@ -165,12 +176,16 @@ def _clause(condition: Condition, name: str, parameters: dict[str, Any]) -> sql.
         return sql.SQL("EXISTS (SELECT FROM unnest({}) AS one WHERE {})").format(column, inner)
     if isinstance(matcher, NameLike):
         return _name(_ALIAS[key.level], key.column, matcher, name, parameters)
+    if isinstance(matcher, NameWords):
+        parameters[name] = words_query(matcher.words)
+        words = sql.Identifier(_ALIAS[key.level], f"{key.column}_words")
+        return sql.SQL("{} @@ {}::tsquery").format(words, sql.Placeholder(name))
     return _compare(column, matcher, name, parameters)
 
 
 def _compare(
     column: sql.Composable,
-    matcher: OneOf | Wildcard | Between | NameLike,
+    matcher: Matcher,
     name: str,
     parameters: dict[str, Any],
 ) -> sql.Composable:
@@ -190,7 +205,7 @@ def _compare(
             if high:
                 bounds.append(sql.SQL("{} <= {}").format(column, sql.Placeholder(f"{name}_high")))
             return sql.SQL("({})").format(sql.SQL(" AND ").join(bounds))
-        case NameLike():
+        case NameLike() | NameWords():
             raise TypeError("a person name matches by its component groups")
 
 
@@ -220,6 +235,12 @@ def _name(alias: str, column: str, wanted: NameLike, name: str, parameters: dict
         if pattern
     ]
     return sql.SQL(" AND ").join(clauses) if clauses else sql.SQL("true")
+
+
+def words_query(words: Sequence[str]) -> str:
+    r"""Beginnings of words as a tsquery: each stands in quotes, where only `'` and `\` mean something."""
+    quoted = (word.replace("\\", "\\\\").replace("'", "''") for word in words)
+    return " & ".join(f"'{word}':*" for word in quoted)
 
 
 def like_pattern(pattern: str) -> str:

@@ -16,6 +16,7 @@ from cli.engine.workspace import Layout
 from cli.errors import UsageError
 from cli.options import Json, Stack
 from infra import pushed_images
+from infra.pki.private_files import read_login
 from toolchain import debian, images, install, manifests
 from toolchain.progress import Progress
 from toolchain.registry import Registry
@@ -122,23 +123,8 @@ def read_credentials(source: RegistryImages, secrets: Path) -> Credentials | Non
     """Who pushes, from the file that the stack names; None where it names none. Raises UsageError."""
     if source.credentials is None:
         return None
-    path = secrets / source.credentials
-    shape = "Write two lines into it, username= and password=, and give it mode 0600."
-    if not path.is_file():
-        raise UsageError("the registry's credentials are not there", f"{path} does not exist", shape)
-    if path.stat().st_mode & 0o077:
-        raise UsageError(
-            "the registry's credentials are open to others",
-            f"{path} has mode {path.stat().st_mode & 0o777:04o}",
-            f"chmod 600 {path}",
-        )
-    lines = path.read_text(encoding="utf-8").splitlines()
-    pairs = {
-        key.strip(): value.strip() for key, found, value in (line.partition("=") for line in lines) if found
-    }
-    if not pairs.get("username") or not pairs.get("password"):
-        raise UsageError("the registry's credentials are incomplete", f"{path} lacks one of them", shape)
-    return Credentials(pairs["username"], pairs["password"])
+    login = read_login(secrets / source.credentials, "registry", ("username", "password"), UsageError)
+    return Credentials(*login)
 
 
 def _table(lines: list[Line]) -> Table:

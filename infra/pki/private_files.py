@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -43,6 +44,31 @@ def read_passphrase(path: Path) -> bytes:
     if len(passphrase) < 16:
         raise PkiError(f"the passphrase in {path} has {len(passphrase)} characters; at least 16 are needed")
     return passphrase
+
+
+def read_login(
+    path: Path, what: str, names: tuple[str, str], refused: Callable[[str, str, str], Exception]
+) -> tuple[str, str]:
+    """The values of two `name=value` lines of a file that nobody else may read.
+
+    Raises what `refused` makes of what happened, why and what to do, where it is missing, open or incomplete.
+    """
+    shape = f"Write two lines into it, {names[0]}= and {names[1]}=, and give it mode 0600."
+    if not path.is_file():
+        raise refused(f"the {what}'s credentials are not there", f"{path} does not exist", shape)
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise refused(
+            f"the {what}'s credentials are open to others", f"{path} has mode {mode:04o}", f"chmod 600 {path}"
+        )
+    lines = path.read_text(encoding="utf-8").splitlines()
+    given = {
+        name.strip(): value.strip() for name, found, value in (line.partition("=") for line in lines) if found
+    }
+    first, second = (given.get(name, "") for name in names)
+    if not first or not second:
+        raise refused(f"the {what}'s credentials are incomplete", f"{path} lacks one of them", shape)
+    return first, second
 
 
 def save_key(path: Path, key: SigningKey, passphrase: bytes) -> None:

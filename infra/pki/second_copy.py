@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.config.sections import SecondCopy
+from infra.pki.private_files import read_login
 from infra.supplies import SuppliesError
-
-_SHAPE = "Write two lines into it, access_key= and secret_key=, and give it mode 0600."
 
 
 @dataclass(frozen=True)
@@ -22,24 +21,10 @@ class SecondCopyAccess:
 
 def read_second_copy(config: SecondCopy, secrets_dir: Path) -> SecondCopyAccess:
     """Read the files. Raises SuppliesError where one is missing, open to others or incomplete."""
-    path = secrets_dir / config.credentials
-    if not path.is_file():
-        raise SuppliesError("the second copy's credentials are not there", f"{path} does not exist", _SHAPE)
-    if path.stat().st_mode & 0o077:
-        raise SuppliesError(
-            "the second copy's credentials are open to others",
-            f"{path} has mode {path.stat().st_mode & 0o777:04o}",
-            f"chmod 600 {path}",
-        )
-    lines = path.read_text(encoding="utf-8").splitlines()
-    given = {
-        name.strip(): value.strip() for name, found, value in (line.partition("=") for line in lines) if found
-    }
-    if not given.get("access_key") or not given.get("secret_key"):
-        raise SuppliesError(
-            "the second copy's credentials are incomplete", f"{path} lacks one of them", _SHAPE
-        )
-    return SecondCopyAccess(given["access_key"], given["secret_key"], _trust(config, secrets_dir))
+    login = read_login(
+        secrets_dir / config.credentials, "second copy", ("access_key", "secret_key"), SuppliesError
+    )
+    return SecondCopyAccess(*login, _trust(config, secrets_dir))
 
 
 def _trust(config: SecondCopy, secrets_dir: Path) -> str | None:

@@ -1,5 +1,5 @@
 -- What the archive decided, kept for as long as it may be believed: who may see a study, where the bytes of a
--- series lie (contracts section 17), and the form in which they go out for an Accept header.
+-- series lie (contracts section 22), and the form in which they go out for an Accept header.
 --
 -- Nothing here is an answer to a client. Whatever is missing, odd or away makes a function return nil, and the
 -- caller lets the archive answer the request itself.

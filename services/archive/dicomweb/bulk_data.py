@@ -18,12 +18,12 @@ from services.archive.index.dicom_json import PIXEL_TAGS
 from services.archive.index.header import read_data_set
 from services.archive.index.records import StoredInstance
 from services.archive.ports import ObjectStore
+from services.archive.rendering.byte_order import swapped
 from services.archive.rendering.service import Rendering
 from services.archive.rendering.syntaxes import Pixels, is_encapsulated, pixels_of, video_type
 from services.common.errors import BadRequest, NotFound
 
 _PATH = re.compile(r"[0-9A-F]{8}(/\d{1,6}/[0-9A-F]{8}){0,32}")
-_WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 
 
 class BulkData:
@@ -71,17 +71,6 @@ class BulkData:
         else:
             value = bytes(element.value or b"")
         return made_part(OCTETS, swapped(value, str(element.VR)) if big_endian else value)
-
-
-def swapped(value: bytes, vr: str) -> bytes:
-    """A big-endian binary value in little endian (PS3.18 8.7.3.5: bulk data is little endian)."""
-    size = _WORDS.get(vr, 1)
-    if size == 1 or len(value) % size:
-        return value
-    result = bytearray(len(value))
-    for place in range(size):
-        result[place::size] = value[size - 1 - place :: size]
-    return bytes(result)
 
 
 def _is_pixels(path: str) -> bool:

@@ -14,12 +14,12 @@ from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE
 from pynetdicom.presentation import PresentationContext
 
 from services.archive.dimse.caller import Address, address_of
+from services.archive.dimse.status import comment_of
 from services.archive.dimse.wire import DATA_SET, NO_DATA_SET, Wire, encode_command
 from services.common.errors import BadRequest
 
 MOST_IDENTIFIER_BYTES = 1 << 20
 _RESPONSES = {C_FIND: 0x8020, C_GET: 0x8010, C_MOVE: 0x8021}
-_COMMENT_CHARACTERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Request:
             0x0800: DATA_SET if identifier else NO_DATA_SET, 0x0900: status,
         }  # fmt: skip
         if comment:
-            command[0x0902] = _comment(comment)
+            command[0x0902] = comment_of(comment)
         if counters is not None:
             if status in (0xFF00, 0xFE00):
                 command[0x1020] = min(counters.remaining, 0xFFFF)
@@ -107,9 +107,3 @@ class Request:
         self.wire.put(self.context_id, encode_command(command), [identifier], len(identifier))
         if status not in (0xFF00, 0xFF01):
             self.wire.flush()
-
-
-def _comment(text: str) -> str:
-    """`text` as Error Comment (0000,0902): LO, so at most 64 characters and no backslash. Its end goes first."""
-    plain = text.encode("ascii", "replace").decode().replace("\\", "/")
-    return plain if len(plain) <= _COMMENT_CHARACTERS else plain[: _COMMENT_CHARACTERS - 3] + "..."

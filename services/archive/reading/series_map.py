@@ -1,4 +1,4 @@
-"""Where the bytes of a series lie, in the lines that the gateway's `series_maps.lua` reads (contracts, section 17).
+"""Where the bytes of a series lie, in the lines that the gateway's `series_maps.lua` reads (contracts, section 22).
 
     pacs-map 1 <version> <expires> <instances>
     P <target> <SSE-C key, or -> <its MD5, or ->

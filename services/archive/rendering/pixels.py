@@ -18,6 +18,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from services.archive.rendering.byte_order import swapped
 from services.archive.rendering.syntaxes import EXPLICIT_LE, is_encapsulated
 
 config.settings.reading_validation_mode = config.IGNORE
@@ -27,7 +28,6 @@ Array = NDArray[Any]
 _KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # Offset tables say where frames lie in the whole; of one frame they would say something wrong.
 _TABLES = (0x7FE00001, 0x7FE00002)
-_WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 # Enhanced multi-frame objects say these once for all frames or once a frame (PS3.3 C.7.6.16).
 _PER_FRAME = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
 
@@ -201,17 +201,6 @@ def _pixel_word(data_set: Dataset, vr: str) -> str:
         return vr
     bits = max(16 if vr == "OW" else 8, int(data_set.BitsAllocated))
     return {8: "OB", 16: "OW", 32: "OF", 64: "OD"}[bits]
-
-
-def swapped(value: bytes, vr: str) -> bytes:
-    """A big-endian binary value in little endian (PS3.18 8.7.3.5: bulk data is little endian)."""
-    size = _WORDS.get(vr, 1)
-    if size == 1 or len(value) % size:
-        return value
-    result = bytearray(len(value))
-    for place in range(size):
-        result[place::size] = value[size - 1 - place :: size]
-    return bytes(result)
 
 
 def _native_frames(data_set: Dataset, name: str) -> list[bytes]:

@@ -143,13 +143,16 @@ def _branches(region: RegionConfig) -> list[Health]:
 
 
 def _echo(branch: Branch) -> Health:
-    from pynetdicom import AE  # noqa: PLC0415 - half a second that no other check needs
+    # Half a second that no other check needs.
+    from pynetdicom import AE  # noqa: PLC0415
+
+    from services.common.requestor import associate  # noqa: PLC0415
 
     name, where = f"branch {branch.site}", f"{branch.ae_title} at {branch.lan_address}:{branch.dimse_port}"
     caller = AE(ae_title=branch.calling[0].ae_title)
     caller.connection_timeout = caller.acse_timeout = caller.dimse_timeout = _SECONDS
     caller.add_requested_context(_VERIFICATION)
-    association = caller.associate(branch.lan_address, branch.dimse_port, ae_title=branch.ae_title)
+    association = associate(caller, branch.lan_address, branch.dimse_port, ae_title=branch.ae_title)
     if association.is_rejected:
         return Health(name, "degraded", f"{where} rejects {caller.ae_title}")
     if not association.is_established:

@@ -12,6 +12,7 @@ from pynetdicom.association import Association
 
 from cli.verify.corpus import Specimen
 from cli.verify.target import DicomNode
+from services.common.requestor import associate
 
 # Otherwise pynetdicom parses each file and encodes it again, and what is sent is no longer
 # the bytes that the digest was taken of.
@@ -44,8 +45,8 @@ class Modality:
         contexts = [build_context(_VERIFICATION)]
         contexts += [build_context(sop_class, syntax) for sop_class, syntax in sorted(set(kinds))]
         where = f"{self.branch.ae_title} at {self.branch.host}:{self.branch.port}"
-        association = self._ae.associate(
-            self.branch.host, self.branch.port, contexts=contexts, ae_title=self.branch.ae_title
+        association = associate(
+            self._ae, self.branch.host, self.branch.port, contexts=contexts, ae_title=self.branch.ae_title
         )
         if not association.is_established:
             if association.is_rejected:

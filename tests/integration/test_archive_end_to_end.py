@@ -21,6 +21,7 @@ from pydicom import dcmread
 from pynetdicom import AE
 from pynetdicom.association import Association
 
+from services.common.requestor import associate
 from services.packs.instance import scan
 from tests.integration.archive_process import ArchiveProcess
 from tests.integration.postgres import PostgresServer, database, postgres
@@ -58,7 +59,7 @@ def association(archive: ArchiveProcess, *files: bytes) -> Iterator[Association]
     ae = AE("MODALITY")
     for one in {(i.sop_class_uid, i.transfer_syntax) for i in map(scan, files)}:
         ae.add_requested_context(*one)
-    opened = ae.associate("127.0.0.1", archive.ports["dimse"], ae_title="PACS")
+    opened = associate(ae, "127.0.0.1", archive.ports["dimse"], ae_title="PACS")
     assert opened.is_established
     try:
         yield opened

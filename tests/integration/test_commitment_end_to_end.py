@@ -10,6 +10,7 @@ import pytest
 from pynetdicom import AE, Association
 
 from services.archive.dimse.commitment import SOP_CLASS, SOP_INSTANCE
+from services.common import requestor
 from tests.integration.archive_process import ArchiveProcess
 from tests.integration.postgres import database, postgres
 from tests.integration.test_archive_end_to_end import send
@@ -35,8 +36,8 @@ def associate(archive: ArchiveProcess, reports: Reports) -> Association:
     ae = AE("MODALITY")
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 120
     ae.add_requested_context(SOP_CLASS)
-    association = ae.associate(
-        "127.0.0.1", archive.ports["dimse"], ae_title="PACS", evt_handlers=taking(reports)
+    association = requestor.associate(
+        ae, "127.0.0.1", archive.ports["dimse"], ae_title="PACS", evt_handlers=taking(reports)
     )
     assert association.is_established
     return association

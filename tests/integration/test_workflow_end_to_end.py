@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE
 
 from services.archive.dimse.performed_step import SOP_CLASS as MPPS
+from services.common.requestor import associate
 from tests.integration.archive_process import ArchiveProcess
 from tests.integration.dicom_peers import PROGRAMS
 from tests.integration.postgres import database, postgres
@@ -94,7 +95,7 @@ def test_an_examination_takes_its_entry_off_the_worklist_and_is_read_over_rest(
 
     ae = AE("MODALITY")
     ae.add_requested_context(MPPS)
-    association = ae.associate("127.0.0.1", archive.ports["dimse"], ae_title="PACS")
+    association = associate(ae, "127.0.0.1", archive.ports["dimse"], ae_title="PACS")
     assert association.is_established
     assert association.send_n_create(begun(), MPPS, STEP)[0].Status == 0x0000
     [running] = findscu(archive, tmp_path / "meanwhile", everything)

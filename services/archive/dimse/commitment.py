@@ -39,6 +39,7 @@ from services.archive.workflow.commitment import (
 from services.archive.workflow.ports import Commitments
 from services.common.clock import Clock
 from services.common.errors import PacsError
+from services.common.requestor import associate
 from services.packs.instance import InstanceError, check_uid
 
 logger = logging.getLogger(__name__)
@@ -143,7 +144,8 @@ class CommitmentProvider:
         tls = (self._tls, destination.host) if destination.tls and self._tls is not None else None
         if destination.tls and tls is None:
             return False
-        association = entity.associate(
+        association = associate(
+            entity,
             destination.host,
             destination.port,
             ae_title=destination.ae_title,

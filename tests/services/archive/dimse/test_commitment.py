@@ -21,6 +21,7 @@ from services.archive.dimse.destination import Destination
 from services.archive.errors import IndexUnavailable
 from services.archive.workflow.commitment import CommitmentRequest, CommitmentState, Outcome, Reference
 from services.common.clock import SystemClock
+from services.common.requestor import associate
 from tests.services.archive.dimse.test_server import Running, running
 from tests.waiting import wait_for
 
@@ -63,8 +64,8 @@ class Service:
         ae = AE("CT1")
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 30
         ae.add_requested_context(SOP_CLASS, ExplicitVRLittleEndian)
-        association = ae.associate(
-            "127.0.0.1", self._started.server.port, ae_title="PACS", evt_handlers=handlers or []
+        association = associate(
+            ae, "127.0.0.1", self._started.server.port, ae_title="PACS", evt_handlers=handlers or []
         )
         assert association.is_established
         return association

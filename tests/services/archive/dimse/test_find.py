@@ -28,6 +28,7 @@ from services.archive.dimse.transcoder import NativeTranscoder
 from services.archive.errors import IndexUnavailable
 from services.archive.index.query import Query
 from services.archive.index.records import Match
+from services.common.requestor import associate
 from tests.services.archive.content import a_pack, a_series, a_study, an_instance
 from tests.services.archive.dimse.test_server import CALLERS, Running, running
 from tests.waiting import wait_for
@@ -104,7 +105,7 @@ def ask(
         item.sop_class_uid, item.service_class_application_information = model, negotiated
         items.append(item)
     ae.add_requested_context(model, transfer_syntax)
-    association = ae.associate("127.0.0.1", started.server.port, ae_title="PACS", ext_neg=items)
+    association = associate(ae, "127.0.0.1", started.server.port, ae_title="PACS", ext_neg=items)
     assert association.is_established
     responses = list(association.send_c_find(identifier, model))
     association.release()

@@ -35,6 +35,7 @@ from services.archive.dimse.outgoing import Source
 from services.archive.dimse.query_retrieve import query_retrieve
 from services.archive.dimse.request import Request
 from services.archive.dimse.transcoder import NativeTranscoder
+from services.common.requestor import associate
 from services.packs.instance import scan
 from tests.services.archive.content import a_pack, a_series, a_study, an_instance
 from tests.services.archive.dimse.test_server import Running, running
@@ -175,8 +176,8 @@ def get(
     for transfer_syntax in transfer_syntaxes or (ExplicitVRLittleEndian,):
         ae.add_requested_context(CT, transfer_syntax)
     roles = [build_role(CT, scp_role=True)] if role else []
-    association = ae.associate(
-        "127.0.0.1", started.server.port, ae_title="PACS", ext_neg=roles, evt_handlers=[(evt.EVT_C_STORE, station.take)]
+    association = associate(
+        ae, "127.0.0.1", started.server.port, ae_title="PACS", ext_neg=roles, evt_handlers=[(evt.EVT_C_STORE, station.take)]
     )  # fmt: skip
     assert association.is_established
     responses = list(association.send_c_get(asked, model))

@@ -7,7 +7,6 @@ import ipaddress
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,6 +37,7 @@ from services.archive.dimse.request import Request
 from services.archive.dimse.server import VERIFICATION, DimseListener, DimseServer
 from services.archive.dimse.service_class import ServiceClass
 from services.archive.dimse.storage import Storage
+from services.common.requestor import associate
 from services.packs.arrival import HELD_BYTES
 from services.packs.instance import scan
 from services.packs.segment import Record, SegmentLog
@@ -93,7 +93,7 @@ class Running:
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = WAIT
         for abstract, transfer in contexts or ((VERIFICATION, ImplicitVRLittleEndian),):
             ae.add_requested_context(abstract, transfer)
-        return ae.associate("127.0.0.1", self.server.port, ae_title=called)
+        return associate(ae, "127.0.0.1", self.server.port, ae_title=called)
 
 
 @contextmanager
@@ -386,9 +386,6 @@ def test_a_message_without_a_data_set_is_refused_with_a_reason(listener: Running
     request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = CT, "1.2.3"
     # As pynetdicom's own send_c_store does, which insists on a data set: its reactor must not take the answer.
     association._reactor_checkpoint.clear()
-    deadline = time.monotonic() + WAIT
-    while not association._is_paused and time.monotonic() < deadline:
-        time.sleep(0.01)
     association.dimse.send_msg(request, 1)
     _, answer = association.dimse.get_msg(block=True)
     assert (answer.Status, answer.ErrorComment) == (

@@ -3,10 +3,9 @@
 local reading_head = function(...) return require("reading").head(...) end
 local events = require "traffic"
 
-local M = {}
+local M = {piece = 0} -- bytes of one request to the store; set at start
 
-local PIECE = 2 * 1024 * 1024 -- bytes of one request to the store
-local AHEAD = 4               -- requests at once
+local AHEAD = 4 -- requests at once
 
 -- The requests that bring `parts`, in their order; `head` where a part begins.
 local function pieces_of(parts, boundary)
@@ -16,7 +15,7 @@ local function pieces_of(parts, boundary)
         local stop = part.offset + part.length
         total = total + #head + part.length
         repeat
-            local to = math.min(at + PIECE, stop)
+            local to = math.min(at + M.piece, stop)
             pieces[#pieces + 1] = {head = head, pack = part.pack, offset = at, length = to - at}
             head, at = nil, to
         until at >= stop

@@ -66,6 +66,9 @@ class GatewaySettings(BaseModel):
     maps_mib: int = Field(
         default=64, ge=8, description="memory for where the bytes of series lie; about 2000 instances a MiB"
     )
+    piece_kib: int = Field(
+        default=2048, ge=64, description="of a body of many ranges: how much one request to the store brings"
+    )
     modules: Path = Path("/usr/lib/nginx/modules")
     access_log: Path = Path("/dev/stdout")
 

@@ -218,6 +218,23 @@ def test_every_answer_is_the_archives_for_many_syntaxes_and_accept_headers(
     assert region.figure("pacs_gateway_reads_total", kind="series", source="broken") == 0
 
 
+def test_instances_larger_than_the_pieces_they_are_read_in_come_whole(region: Region) -> None:
+    own = "1.2.3.9"
+    files = [
+        synthetic(f"{own}.{n}", study=own, series=f"{own}.9", frames=3, pixels=bytes([n]) * (3 << 20))
+        for n in (1, 2)
+    ]
+    region.keep(*files)
+    series = path_of(files[0]).rpartition("/instances/")[0]
+    for what, accept in (
+        (series, None),
+        (f"{path_of(files[0])}/frames/3,1,2", None),
+        (f"{path_of(files[1])}/frames/1,2", OCTETS),
+    ):
+        given, wanted = region.get(what, accept), region.from_archive(what, accept)
+        assert without_boundary(given) == without_boundary(wanted), (what, accept)
+
+
 def test_a_frame_is_read_from_the_store_once_and_then_from_the_cache(region: Region, series: str) -> None:
     path = first_of(series) + "/frames/3"
     region.store.reads.clear()

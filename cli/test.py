@@ -16,6 +16,7 @@ import typer
 from cli import console
 from cli.errors import StepError
 from cli.exit_codes import ExitCode
+from cli.up import prepare
 from toolchain import debian
 from toolchain.paths import REPOSITORY, cache_directory
 from toolchain.progress import Progress
@@ -49,7 +50,7 @@ def test(everything: All = False, scale: Scale = 1) -> None:
     with console.progress() as progress:
         debian.install(debian.listed("test"), progress)
         if everything:
-            debian.install([*debian.listed("up"), *debian.listed("integration")], progress)
+            _prepare_all(progress)
         failed = [step.name for step in steps() if not _passes(step, progress)]
     # The closing line of the test runner must be the last thing that is printed.
     status = subprocess.run(
@@ -60,6 +61,14 @@ def test(everything: All = False, scale: Scale = 1) -> None:
     ).returncode
     if status != 0 or failed:
         raise typer.Exit(ExitCode.DIFFERENCE)
+
+
+def _prepare_all(progress: Progress) -> None:
+    """All that integration and the region need, so that no test is skipped for a program that comes later."""
+    from infra.config.region import load_region  # noqa: PLC0415  the default tests need none of it
+
+    debian.install(debian.listed("integration"), progress)
+    prepare(load_region("local"), progress, also=("distribution",))
 
 
 def alert_rules(repository: Path = REPOSITORY) -> list[str]:

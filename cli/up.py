@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -82,8 +82,11 @@ def up(stack: Stack = "local", as_json: Json = False) -> None:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def prepare(region: RegionConfig, progress: Progress) -> install.Toolset:
-    """Packages, tools, manifests and images: what must be on this machine before Pulumi begins."""
+def prepare(region: RegionConfig, progress: Progress, *, also: Sequence[str] = ()) -> install.Toolset:
+    """Packages, tools, manifests and images: what must be on this machine before Pulumi begins.
+
+    `also`: tool groups that the region itself does not need.
+    """
     from infra.supplies import needed_images, needed_tools  # noqa: PLC0415
     from toolchain import images, rootfs  # noqa: PLC0415
 
@@ -96,7 +99,7 @@ def prepare(region: RegionConfig, progress: Progress) -> install.Toolset:
             *([rootfs.HOST] if region.hosts.kind == "nspawn" else []),
         ]
         made = [aside.submit(rootfs.ensure, recipe, progress) for recipe in recipes]
-        tools = install.ensure(needed_tools(region), progress)
+        tools = install.ensure([*needed_tools(region), *also], progress)
         manifests.ensure(progress)
         install.drop_build_cache()
         for root in made:

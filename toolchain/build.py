@@ -39,7 +39,9 @@ def build(group: str, tool: Tool, versions: Versions, target: Path, progress: Pr
         flags = " ".join(
             f"-X {name}={expand(value, tool.version)}" for name, value in tool.build.ldflags.items()
         )
-        command = [str(compiler), "build", "-v", "-trimpath", "-ldflags", f"-s -w {flags}".strip()]
+        # What a debugger reads is left out when the program is linked; it need not be compiled either.
+        command = [str(compiler), "build", "-v", "-trimpath", "-gcflags=all=-dwarf=false"]
+        command += ["-ldflags", f"-s -w {flags}".strip()]
         command += ["-o", f"{target}/", tool.build.package]
         _run(command, folder, go.environment() | {"GOTMPDIR": scratch}, group, progress)
     for built, wanted in tool.build.rename.items():

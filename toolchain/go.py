@@ -38,9 +38,16 @@ def environment(cache: Path | None = None) -> dict[str, str]:
         "GOFLAGS": "-buildvcs=false",
         "GOWORK": "off",
         "CGO_ENABLED": "0",
-        # A compiler lives for seconds: memory is there, and collecting half as often spares processor time.
-        "GOGC": "200",
+        # A compiler lives for seconds: it collects no garbage before it has its share of the memory.
+        "GOGC": "off",
+        "GOMEMLIMIT": str(compiler_memory()),
     }
+
+
+def compiler_memory() -> int:
+    """Bytes that one compiler may fill: as many run as there are processors, and half the memory is others'."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(memory // (2 * (os.cpu_count() or 1)), 1 << 29)
 
 
 def ensure(versions: Versions, progress: Progress) -> Path:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from infra.hosts import cgroups, daemon
 from infra.hosts.network import namespace
+from toolchain.paths import cache_directory
 
 REBOOT_STATUS = 133
 RESTART_PAUSE_SECONDS = 2.0
@@ -26,7 +27,7 @@ def nspawn_command(name: str, root: Path, devices: list[str], cache: Path) -> li
     """The systemd-nspawn command line for a host that runs a kubelet.
 
     All capabilities and devices, as a machine has them; kernel log, FUSE, TUN and its own block devices
-    are bound in, the cache read-only.
+    are bound in, the cache read-only and at its own path, by which plays name what lies in it.
     """
     binds = ["/dev/kmsg", "/dev/loop-control", "/dev/fuse", "/dev/net/tun", *devices]
     return [
@@ -36,7 +37,7 @@ def nspawn_command(name: str, root: Path, devices: list[str], cache: Path) -> li
         "--capability=all", "--property=DeviceAllow=all",
         "--resolv-conf=off", "--timezone=off", "--link-journal=no",
         *(f"--bind={path}" for path in binds if Path(path).exists()),
-        f"--bind-ro={cache}:/var/cache/pacs",
+        f"--bind-ro={cache}",
     ]  # fmt: skip
 
 
@@ -47,7 +48,7 @@ def main(document: Path) -> int:
         description["spec"]["name"],
         document.parent / "rootfs",
         list(description["devices"].values()),
-        Path(os.environ.get("PACS_CACHE_DIR", "/var/cache/pacs")),
+        cache_directory(),
     )
     environment = {
         **os.environ,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Condition
+from threading import Condition, Event
 from typing import Any
 
 from pynetdicom import AE
@@ -18,7 +18,7 @@ def associate(ae: AE, *address: Any, **options: Any) -> Association:
     return association
 
 
-class _Checkpoint:
+class _Checkpoint(Event):
     """Where pynetdicom's reactor waits while a request is under way; put in place of the library's event.
 
     The library clears its event and believes the reactor paused while that one may be just past it: the
@@ -27,6 +27,7 @@ class _Checkpoint:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._changed = Condition()
         self._open, self._waiting = True, False
 
@@ -44,7 +45,8 @@ class _Checkpoint:
             # The reactor comes by every millisecond; one that has ended never does.
             self._changed.wait_for(lambda: self._waiting, _REACTOR_SECONDS)
 
-    def wait(self) -> bool:
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set: the reactor gives no `timeout`."""
         with self._changed:
             while not self._open:
                 self._waiting = True

@@ -37,7 +37,11 @@ def flow(config: Config) -> Board:
             ),
             Row(
                 Text("Reading in detail", "调阅详情"),
-                (reading.read_sources(config), reading.read_decisions(config)),
+                (
+                    reading.read_sources(config),
+                    reading.read_decisions(config),
+                    reading.built_metadata(config),
+                ),
             ),
             Row(
                 Text("Forwarding and receipts", "上传与回执"),

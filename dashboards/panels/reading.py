@@ -121,6 +121,19 @@ def rendering_failures(config: Config) -> Panel:
     )
 
 
+def built_metadata(config: Config) -> Panel:
+    return Panel(
+        "built-metadata",
+        Text("Metadata of series made ready", "已备好元数据的序列"),
+        Text(
+            "Follows the series that arrive. 0 while images come in: the first reader of each waits for it.",
+            "随到达的序列变化；有图像到达却为 0 时，首次调阅会变慢。",
+        ),
+        Unit.PER_SECOND,
+        (Query(reading.built_metadata(config), "{{site}}"),),
+    )
+
+
 def connections(config: Config) -> Panel:
     return Panel(
         "connections",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dashboards.config import Config
 
 # What viewers ask. STOW-RS shares the route; hospitals send through their branch, so it is rare here.
-_READS = 'route=~"dicomweb|frames|instances|bulkdata|series"'
+_READS = 'route=~"dicomweb|frames|instances|bulkdata|series|metadata"'
 
 
 def requests(config: Config) -> str:
@@ -86,6 +86,11 @@ def rendering_failures(config: Config) -> str:
         "sum by (outcome) (rate(pacs_archive_rendering_jobs_total"
         f'{{site=~"{config.sites}",outcome=~"crashed|timeout|busy"}}[{config.rate_window}]))'
     )
+
+
+def built_metadata(config: Config) -> str:
+    """Series a second whose metadata was built after they had fallen quiet, by site."""
+    return f'sum by (site) (rate(pacs_archive_built_metadata_total{{site=~"{config.sites}"}}[{config.rate_window}]))'
 
 
 def connections(config: Config) -> str:

@@ -52,6 +52,7 @@ from services.archive.parts import (
     second_copy_of,
     sink_of,
 )
+from services.archive.reading.metadata import MetadataKeeper
 from services.archive.reading.routes import Reading
 from services.archive.settings import ArchiveSettings, StoreKind
 from services.archive.tombstones.burial import Burial
@@ -135,6 +136,7 @@ class Archive:
         self.rendering = rendering_of(settings, parts)
         incoming = Incoming(spool / "incoming", settings.spool_reserve_bytes)
         self.verifier = TokenVerifier(settings.token_jwks_file, settings.audiences, parts.clock)
+        self.metadata = MetadataKeeper(parts.index, parts.metrics)
         self.public = self._public(incoming)
         self.internal = self._internal(incoming)
         copies = second_copy_of(settings, parts)
@@ -155,6 +157,7 @@ class Archive:
         self._keeper.start()
         if self._second_copy is not None:
             self._second_copy.start()
+        self.metadata.start()
 
     def stop(self) -> None:
         """Take nothing more, give what was taken time to reach store and index, and end.
@@ -165,6 +168,7 @@ class Archive:
         self.commitments.stop()
         self.dimse.stop()
         self.rendering.close()
+        self.metadata.stop()
         waited = threading.Event()
         deadline = self.parts.clock.monotonic() + DRAIN_SECONDS
         while (self.sealer.unsealed_bytes or self.sealer.uncommitted_packs) and (
@@ -305,6 +309,7 @@ class Archive:
                 *self.sealer.threads,
                 *self.dimse.threads,
                 *self.commitments.threads,
+                *self.metadata.threads,
             ]
             return ended([*threads, *copies])
 

@@ -71,6 +71,9 @@ class ArchiveMetrics:
             "unsealed_oldest_age_seconds", "Age of the oldest of them; 0 when there are none."
         )
         self.uncommitted_packs = gauge("uncommitted_packs", "Sealed packs that wait for store or index.")
+        self.built_metadata = counter(
+            "built_metadata_total", "Metadata of series that was built after they had fallen quiet."
+        )
         self.series_maps = counter(
             "series_maps_total",
             "Maps of a study or series that the gateway asked for: made, unchanged.",

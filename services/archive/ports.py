@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         ReceiptRecord,
         StoredInstance,
     )
+    from services.archive.reading.metadata import SeriesMetadata
     from services.archive.tombstones.document import Target, Tombstone
     from services.packs.pack import Footer
 
@@ -170,6 +171,17 @@ class Index(Protocol):
 
     def headers(self, instances: Sequence[StoredInstance]) -> list[bytes]:
         """The ready DICOM JSON object of each, in the same order."""
+
+    def series_metadata(
+        self, institutions: frozenset[str] | None, study_uid: str, series_uid: str
+    ) -> SeriesMetadata | None:
+        """The metadata of a series as it is now; None where there is nothing to be seen, or several hold it."""
+
+    def series_without_metadata(self, quiet_seconds: float, limit: int) -> list[int]:
+        """Series, by a number of the index' own, whose metadata is not built and that have been quiet so long."""
+
+    def build_metadata(self, series: int) -> bool:
+        """Build it, so that it need only be read; False where the series changed meanwhile or is gone."""
 
     def conflicts(self, institutions: frozenset[str] | None, study_uid: str) -> list[Conflict]:
         """The further versions kept of instances of this study, oldest first."""

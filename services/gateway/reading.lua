@@ -143,6 +143,25 @@ function M.keep_within_room()
     if ngx.shared.grants:incr(window, bytes, 0, 3 * TRIMMED) > M.cache_burst then var.read_uncached = "1" end
 end
 
+-- The metadata of a series. Its map is fetched with it: the frames are what a viewer asks for next.
+function M.metadata()
+    local var = ngx.var
+    local view = view_of(var.study)
+    local form = view and maps.form("metadata", "", false)
+    if not form or form.multipart then return leave() end
+    maps.version(view, var.study, var.series)
+    var.map_view, var.read_type, var.read_kind = view, form.content_type, "metadata"
+    return ngx.exec("@metadata")
+end
+
+-- header filter of @metadata
+function M.as_json()
+    M.keep_within_room()
+    ngx.header["Content-Type"] = ngx.var.read_type
+    ngx.header["Vary"] = "Accept, Accept-Encoding"
+    ngx.header["Cache-Control"] = "private, no-cache"
+end
+
 -- header filter of @stored and @stored_part: the range of an object becomes a whole answer of ours.
 function M.as_whole()
     local var = ngx.var

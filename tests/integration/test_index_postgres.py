@@ -126,3 +126,56 @@ def test_a_prefix_of_a_name_is_looked_up_by_index(migrated: str) -> None:
             "EXPLAIN SELECT id FROM study WHERE patient_name_ideographic LIKE '王%'"
         ).fetchall()
     assert any("study_name_ideographic" in row[0] for row in plan)
+
+
+def kept(dsn: str) -> list[tuple[bool | None, int | None]]:
+    """Of each series whether its blob is current, and the blob's length."""
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(
+            "SELECT built = version, length(content) FROM series_metadata ORDER BY series"
+        ).fetchall()
+
+
+def test_metadata_is_built_for_series_that_are_quiet_and_once(index: PostgresIndex, migrated: str) -> None:
+    index.commit(a_pack(an_instance("1.2.3.1.1"), an_instance("1.2.3.2.1", series_uid="1.2.3.2")), [])
+    assert index.series_without_metadata(3600, 10) == []
+    due = index.series_without_metadata(0, 10)
+    assert len(due) == 2
+    assert [index.build_metadata(one) for one in due] == [True, True]
+    assert index.series_without_metadata(0, 10) == []
+    assert [current for current, _ in kept(migrated)] == [True, True]
+    index.commit(a_pack(an_instance("1.2.3.1.2"), name="two"), [])
+    assert len(index.series_without_metadata(0, 10)) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE instance SET dicom_json = '{}' WHERE sop_instance_uid = '1.2.3.1.1'",
+        "DELETE FROM instance WHERE sop_instance_uid = '1.2.3.1.1'",
+    ],
+)
+def test_whoever_changes_an_instance_makes_the_blob_of_its_series_stale(
+    index: PostgresIndex, migrated: str, change: str
+) -> None:
+    index.commit(a_pack(an_instance("1.2.3.1.1"), an_instance("1.2.3.1.2")), [])
+    before = index.series_metadata(YANAN, "1.2.3", "1.2.3.1")
+    with psycopg.connect(migrated) as connection:
+        connection.execute(change.encode())
+    after = index.series_metadata(YANAN, "1.2.3", "1.2.3.1")
+    assert before is not None
+    assert after is not None
+    assert before.etag != after.etag
+
+
+def test_a_series_without_instances_has_no_metadata_and_goes_with_its_row(
+    index: PostgresIndex, migrated: str
+) -> None:
+    index.commit(a_pack(an_instance("1.2.3.1.1")), [])
+    with psycopg.connect(migrated) as connection:
+        connection.execute("DELETE FROM instance")
+    assert index.series_metadata(YANAN, "1.2.3", "1.2.3.1") is None
+    with psycopg.connect(migrated) as connection:
+        connection.execute("DELETE FROM series")
+    assert kept(migrated) == []
+    assert index.build_metadata(1) is False

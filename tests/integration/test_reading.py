@@ -19,6 +19,7 @@ from services.archive.encryption.wrapping_keys import WrappingKeys
 from services.archive.reading.signing import CUSTOMER
 from services.packs.instance import scan
 from tests.integration.archive_process import ArchiveProcess
+from tests.integration.ceph import S3Endpoint
 from tests.integration.postgres import PostgresServer, postgres
 from tests.integration.region_door import ARCHIVE_NAME, DOMAIN, Door, free_port, program, resolve_locally
 from tests.integration.small_s3 import SmallS3, running_small_s3
@@ -53,8 +54,14 @@ class Region:
 
     door: Door
     archive: ArchiveProcess
-    store: SmallS3
+    small_store: SmallS3 | None
     http: httpx.Client
+
+    @property
+    def store(self) -> SmallS3:
+        """The small S3 server, where it is one."""
+        assert self.small_store is not None
+        return self.small_store
 
     def get(
         self, path: str, accept: str | None = OCTETS, *, token: str | None = None, **headers: str
@@ -116,14 +123,16 @@ def region(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -
         running_small_s3(tmp_path_factory.mktemp("s3")) as store,
     ):
         resolve_locally(patch)
-        yield from running_region(tmp_path_factory, postgres, store)
+        yield from running_region(tmp_path_factory, postgres, store.endpoint, store)
 
 
 def running_region(
-    tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer, store: SmallS3
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres: PostgresServer,
+    endpoint: S3Endpoint,
+    store: SmallS3 | None = None,
 ) -> Iterator[Region]:
-    """A gateway and a centre's archive over this store."""
-    endpoint = store.endpoint
+    """A gateway and a centre's archive over the bucket `packs` of this endpoint."""
     door = Door(
         tmp_path_factory.mktemp("door"), free_port(), free_port(), ingest_port=free_port(),
         store=endpoint.url.removeprefix("https://"), store_ca=endpoint.ca_file,
@@ -205,13 +214,14 @@ def test_every_answer_is_the_archives_for_many_syntaxes_and_accept_headers(
         for what in (
             path, series, study, f"{path}/frames/1", f"{path}/frames/5,2,3", f"{path}/frames/99",
             f"{path}/frames/0", f"{path}/bulkdata/7FE00010",
+            f"{series}/metadata",
         ):  # fmt: skip
             for accept in ACCEPTS:
                 given, wanted = region.get(what, accept), region.from_archive(what, accept)
                 assert without_boundary(given) == without_boundary(wanted), (name, what, accept)
                 seen.add(given.status_code)
     assert seen == {200, 400, 404, 406}
-    for kind in ("frame", "instance", "bulkdata"):
+    for kind in ("frame", "instance", "bulkdata", "metadata"):
         assert region.figure("pacs_gateway_reads_total", kind=kind, source="cache") > 0
     for kind in ("frames", "series"):
         assert region.figure("pacs_gateway_reads_total", kind=kind, source="store") > 0
@@ -386,6 +396,37 @@ def test_a_store_that_is_away_is_told_by_the_archive(region: Region, series: str
             assert answer.status_code == 200, path
     finally:
         region.store.away = False
+
+
+def test_metadata_comes_gzipped_or_plain_is_known_by_its_tag_and_brings_the_map_of_the_frames(
+    region: Region, series: str
+) -> None:
+    path = f"{series}/metadata"
+    before = region.figure("pacs_gateway_series_maps_total", result="fetched")
+    gzipped, plain = (
+        region.get(path, "application/json", **{"Accept-Encoding": one}) for one in ("gzip", "identity")
+    )
+    assert [one.headers.get("content-encoding") for one in (gzipped, plain)] == ["gzip", None]
+    assert gzipped.content == plain.content == region.from_archive(path, "application/json").content
+    assert region.figure("pacs_gateway_series_maps_total", result="fetched") == before + 1
+    assert region.get(first_of(series) + "/frames/1").status_code == 200
+    assert region.figure("pacs_gateway_series_maps_total", result="fetched") == before + 1
+    known = {"If-None-Match": gzipped.headers["etag"]}
+    assert region.get(path, "application/json", **known).status_code == 304
+    assert region.get(path, "application/json", token="x", **known).status_code == 401
+    foreign = region.token(institutions=["zhidan"])
+    assert region.get(path, "application/json", token=foreign, **known).status_code == 404
+
+
+def test_metadata_shows_an_instance_within_seconds(region: Region, series: str) -> None:
+    own = series.split("/")[2]
+    assert len(region.get(f"{series}/metadata", "application/json").json()) == 3
+    region.keep(synthetic(f"{own}.4", study=own, series=f"{own}.9", InstanceNumber=4))
+    wait_for(
+        lambda: len(region.get(f"{series}/metadata", "application/json").json()) == 4,
+        20,
+        "the fourth instance is there",
+    )
 
 
 def test_http_2_brings_the_same(region: Region, series: str) -> None:

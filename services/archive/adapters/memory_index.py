@@ -31,6 +31,7 @@ from services.archive.index.records import (
     StoredInstance,
     StudyRecord,
 )
+from services.archive.reading.metadata import SeriesMetadata, packed
 from services.archive.tombstones.document import Grave, Target, Tombstone, graves_of
 
 
@@ -239,6 +240,19 @@ class MemoryIndex:
             return [
                 self._rows[(one.institution, one.sop_instance_uid)].instance.dicom_json for one in instances
             ]
+
+    def series_metadata(
+        self, institutions: frozenset[str] | None, study_uid: str, series_uid: str
+    ) -> SeriesMetadata | None:
+        found = self.instances(institutions, study_uid, series_uid)
+        one_holder = len({one.institution for one in found}) == 1
+        return packed(self.headers(found)) if one_holder else None
+
+    def series_without_metadata(self, quiet_seconds: float, limit: int) -> list[int]:
+        return []  # it is always built when it is asked for
+
+    def build_metadata(self, series: int) -> bool:
+        return False
 
     def conflicts(self, institutions: frozenset[str] | None, study_uid: str) -> list[Conflict]:
         with self._lock:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from services.archive.adapters import postgres_tombstones
+from services.archive.adapters import postgres_metadata, postgres_tombstones
 from services.archive.adapters.postgres_connections import PostgresConnections
 from services.archive.adapters.postgres_entry import enter
 from services.archive.adapters.postgres_queries import Position, compile_query, position_of
@@ -21,6 +21,7 @@ from services.archive.index.records import (
     ReceiptRecord,
     StoredInstance,
 )
+from services.archive.reading.metadata import SeriesMetadata
 from services.archive.tombstones.document import Target, Tombstone
 
 HEADERS_AT_ONCE = 500
@@ -157,6 +158,22 @@ class PostgresIndex:
         return [
             found[key] for one in instances if (key := (one.institution, one.sop_instance_uid)) in found
         ]  # fmt: skip
+
+    def series_metadata(
+        self, institutions: frozenset[str] | None, study_uid: str, series_uid: str
+    ) -> SeriesMetadata | None:
+        asked = {"institutions": _visible(institutions), "study": study_uid, "series": series_uid}
+        found = postgres_metadata.find(self._transaction, asked)
+        if found is None:
+            return None
+        series, blob = found
+        return blob or postgres_metadata.build(self._transaction, series)[0]
+
+    def series_without_metadata(self, quiet_seconds: float, limit: int) -> list[int]:
+        return postgres_metadata.due(self._transaction, quiet_seconds, limit)
+
+    def build_metadata(self, series: int) -> bool:
+        return postgres_metadata.build(self._transaction, series)[1]
 
     def conflicts(self, institutions: frozenset[str] | None, study_uid: str) -> list[Conflict]:
         with self._transaction() as cursor:

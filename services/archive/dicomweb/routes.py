@@ -38,6 +38,7 @@ from services.archive.dicomweb.wado import Retrieval
 from services.archive.index.query import Level
 from services.archive.index.records import Conflict
 from services.archive.ports import Index, ObjectStore
+from services.archive.reading.metadata_response import metadata_response
 from services.archive.rendering.service import Rendering
 from services.common.clock import rfc3339
 from services.common.errors import NotFound
@@ -97,8 +98,14 @@ class DicomWeb:
 
     async def metadata(self, request: Request) -> Response:
         """WADO-RS metadata (PS3.18 10.4.1.1.2): the ready objects, one after the other."""
-        found = await run_in_threadpool(found_by, self.retrieval, request)
+        study, series, instance = uids(request)
         media_type = json_type(request)
+        if series is not None and instance is None:
+            institutions = access_of(request).institutions
+            blob = await run_in_threadpool(self.index.series_metadata, institutions, study, series)
+            if blob is not None:
+                return metadata_response(request, blob, media_type)
+        found = await run_in_threadpool(found_by, self.retrieval, request)
         pieces = self.retrieval.metadata(found)
         # The first batch is read before the answer starts, so that an index that is away is a 503.
         first = await run_in_threadpool(next, pieces)

@@ -10,11 +10,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from services.archive.dicomweb.accept import JSON_TYPES
 from services.archive.dicomweb.qido import checked_uid
 from services.archive.errors import translate_store
 from services.archive.gateway_only import Handler, gateway_only
 from services.archive.metrics import ArchiveMetrics
 from services.archive.ports import Index
+from services.archive.reading.metadata_response import metadata_response
 from services.archive.reading.representation import Kind, represent
 from services.archive.reading.series_map import write_map
 from services.archive.reading.signing import ObjectSigner
@@ -39,6 +41,7 @@ class Reading:
         return [
             self._get(STUDY, self.locations),
             self._get(STUDY + "/series/{series}", self.locations),
+            self._get(STUDY + "/series/{series}/metadata", self.metadata),
             self._get(BASE + "/representation", self.representation),
         ]
 
@@ -59,6 +62,15 @@ class Reading:
         if same:
             return Response(status_code=304)
         return PlainTextResponse(text)
+
+    async def metadata(self, request: Request) -> Response:
+        """The metadata of a series, for the institutions of `X-Pacs-Institutions`; 404: ask the archive."""
+        study = checked_uid(request.path_params["study"], "StudyInstanceUID")
+        series = checked_uid(request.path_params["series"], "SeriesInstanceUID")
+        blob = await run_in_threadpool(self.index.series_metadata, frozenset(_view(request)), study, series)
+        if blob is None:
+            raise NotFound("There is no such blob.", action="Let the archive answer.")
+        return metadata_response(request, blob, JSON_TYPES[0])
 
     async def representation(self, request: Request) -> Response:
         """`multipart` or `single`, the part's type and its content type, a line each; 204: ask the archive."""

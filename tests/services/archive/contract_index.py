@@ -3,6 +3,7 @@
 A subclass gives the fixture `index`.
 """
 
+import json
 from threading import Thread
 
 import pytest
@@ -58,6 +59,28 @@ class IndexContract:
         index.commit(a_pack(an_instance("1.2.3.1.1")), [])
         assert index.holders(EVERYONE, "1.2.3") == index.holders(YANAN, "1.2.3") == YANAN
         assert index.holders(ZHIDAN, "1.2.3") == index.holders(EVERYONE, "1.2.4") == frozenset()
+
+    def test_the_metadata_of_a_series_is_what_its_instances_are_now(self, index: Index) -> None:
+        index.commit(a_pack(an_instance("1.2.3.1.2", number=2), an_instance("1.2.3.1.1", number=1)), [])
+        first = self.metadata_of(index)
+        assert json.loads(first[1]) == [{"instance": "1.2.3.1.1"}, {"instance": "1.2.3.1.2"}]
+        assert self.metadata_of(index) == first
+        index.commit(a_pack(an_instance("1.2.3.1.3", number=3), name="two"), [])
+        second = self.metadata_of(index)
+        assert [one["instance"] for one in json.loads(second[1])] == ["1.2.3.1.1", "1.2.3.1.2", "1.2.3.1.3"]
+        assert second[0] != first[0]
+
+    def test_metadata_of_others_and_of_nothing_is_none(self, index: Index) -> None:
+        index.commit(a_pack(an_instance("1.2.3.1.1")), [])
+        assert index.series_metadata(ZHIDAN, "1.2.3", "1.2.3.1") is None
+        assert index.series_metadata(YANAN, "1.2.3", "1.2.3.9") is None
+        assert index.series_metadata(YANAN, "1.2.4", "1.2.3.1") is None
+
+    @staticmethod
+    def metadata_of(index: Index) -> tuple[str, bytes]:
+        blob = index.series_metadata(YANAN, "1.2.3", "1.2.3.1")
+        assert blob is not None
+        return blob.etag, b"".join(blob.plain())
 
     def test_where_an_instance_lies_is_what_its_pack_said(self, index: Index) -> None:
         content = a_pack(an_instance("1.2.3.1.1"))

@@ -44,7 +44,7 @@ def test_the_same_settings_give_the_same_files() -> None:
 def test_every_way_to_a_service_sets_the_headers_it_believes(header: str) -> None:
     http = everything()
     ways = len(re.findall(r"proxy_pass https?://(?!store)", http))
-    assert ways == 12
+    assert ways == 13
     assert len(re.findall(rf"proxy_set_header {header} ", http)) == ways
 
 
@@ -55,7 +55,7 @@ def test_every_way_to_a_service_is_tls_that_is_checked_under_the_services_name()
     ways = re.findall(r"proxy_ssl_name (\S+);[^}]*?proxy_pass (https)://(\w+)", http)
     # What goes round once more over loopback is in clear, and reaches nothing but the same server.
     assert re.findall(r"proxy_pass http://(\S+);", http) == [f"127.0.0.1:{SETTINGS.again_port}"]
-    assert len(ways) == len(re.findall("proxy_pass https:", http)) == 15
+    assert len(ways) == len(re.findall("proxy_pass https:", http)) == 16
     assert set(ways) == {
         ("archive.pacs.svc", "https", "archive"),
         ("archive.pacs.svc", "https", "ingest"),
@@ -82,7 +82,10 @@ def test_what_the_gateway_asks_and_reads_itself_cannot_be_asked_for_from_outside
 
 def test_the_key_of_the_cache_names_bytes_and_every_cached_location_has_it() -> None:
     text = everything()
-    assert text.count("proxy_cache objects;") == text.count('proxy_cache_key "$object $object_range";') == 3
+    assert text.count('proxy_cache_key "$object $object_range";') == 3
+    # What a view shows is named by the view.
+    assert text.count('proxy_cache_key "metadata $map_view $study $series";') == 1
+    assert text.count("proxy_cache objects;") == 4
 
 
 def test_without_a_store_everything_goes_through_the_archive() -> None:

@@ -1,13 +1,21 @@
 """The PostgreSQL index keeps the contract, survives its database and takes its migrations in turns."""
 
+import unicodedata
 from collections.abc import Iterator
 from threading import Thread
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from psycopg import sql
 
 from services.archive.adapters.postgres_index import PostgresIndex
+from services.archive.adapters.postgres_names import few_named
+from services.archive.adapters.postgres_queries import compile_query
 from services.archive.errors import IndexUnavailable
+from services.archive.index.names import normalise, words_of
+from services.archive.index.query import Level, Query, condition, key_named
 from services.archive.migrate import migrate
 from tests.integration.postgres import PostgresServer, database, postgres
 from tests.services.archive.content import a_pack, a_study, an_instance, receipts_for
@@ -179,3 +187,49 @@ def test_a_series_without_instances_has_no_metadata_and_goes_with_its_row(
         connection.execute("DELETE FROM series")
     assert kept(migrated) == []
     assert index.build_metadata(1) is False
+
+
+@given(name=st.text(max_size=80))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_words_of_a_name_are_the_same_in_the_index_and_in_memory(migrated: str, name: str) -> None:
+    form = normalise(name)
+    with psycopg.connect(migrated) as connection:
+        row = connection.execute(
+            "SELECT tsvector_to_array(pacs_name_words(%s, '', '')), normalize(%s, NFD)", (form, form)
+        ).fetchone()
+    assert row is not None
+    # Characters that one of the two Unicode tables does not know yet are no rule of ours.
+    assume(row[1] == unicodedata.normalize("NFD", form))
+    assert set(row[0]) == words_of(form)
+
+
+def test_a_fuzzy_search_among_many_studies_is_answered_by_the_index(
+    migrated: str, index: PostgresIndex
+) -> None:
+    rows = 100_000
+    with psycopg.connect(migrated, autocommit=True) as connection:
+        connection.execute(
+            """INSERT INTO study (institution, site, study_uid, patient_id, issuer, patient_name_alphabetic,
+                patient_name_ideographic, patient_name_phonetic, birth_date, sex, study_date, study_time,
+                accession_number, study_id, description, referring_alphabetic, referring_ideographic,
+                referring_phonetic, attributes)
+            SELECT 'yanan', 'centre', '1.2.' || n, 'P' || n, '', 'wang^person' || n, '', '', '', '',
+                to_char(date '2000-01-01' + (n %% 9000), 'YYYYMMDD'), '', 'A' || n, '', '', 'li^na', '', '', '{}'
+            FROM generate_series(1, %s) AS n""",
+            (rows,),
+        )
+        connection.execute("ANALYZE study")
+        key = key_named("PatientName")
+        assert key is not None
+        for asked, used in (("person77777", True), ("wang person7777", True), ("wang", False)):
+            query = Query(Level.STUDY, None, tuple(filter(None, [condition(key, asked, fuzzy=True)])))
+            with connection.cursor() as cursor:
+                statement, parameters = compile_query(query, None, few_named(cursor, query))
+            plan = str(connection.execute(sql.SQL("EXPLAIN ") + statement, parameters).fetchall())
+            # A word that nearly everybody has is no help: the newest studies are looked through instead.
+            assert ("study_pkey" in plan) == used, plan
+            assert "Seq Scan on study" not in plan
+            assert "study_patient_name_words" not in plan
+            assert len(index.find(query)) == {"person77777": 1, "wang person7777": 11, "wang": 100}[asked]
+        plan = str(connection.execute("EXPLAIN SELECT id FROM study WHERE patient_name_words @@ '''person7777''':*'::tsquery LIMIT 1001").fetchall())
+        assert "study_patient_name_words" in plan

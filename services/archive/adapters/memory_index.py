@@ -7,12 +7,14 @@ from threading import Lock
 from typing import Any
 
 from services.archive.index.living import described_series, described_study, living_content
+from services.archive.index.names import name_words
 from services.archive.index.query import (
     Between,
     Condition,
     Kind,
     Level,
     NameLike,
+    NameWords,
     OneOf,
     Query,
     Wildcard,
@@ -365,3 +367,6 @@ def _fits_one(condition: Condition, levels: dict[Level, Any]) -> bool:
             return value != "" and (not low or low <= value) and (not high or value <= high)
         case NameLike():
             return name_fits(matcher, value)
+        case NameWords(wanted_words):
+            known = name_words(value)
+            return all(any(word.startswith(begin) for word in known) for begin in wanted_words)

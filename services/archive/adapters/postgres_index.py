@@ -11,6 +11,7 @@ from typing import Any
 from services.archive.adapters import postgres_metadata, postgres_tombstones
 from services.archive.adapters.postgres_connections import PostgresConnections
 from services.archive.adapters.postgres_entry import enter
+from services.archive.adapters.postgres_names import few_named
 from services.archive.adapters.postgres_queries import Position, compile_query, position_of
 from services.archive.index.query import Query
 from services.archive.index.records import (
@@ -108,8 +109,8 @@ class PostgresIndex:
                 return
 
     def _page(self, query: Query, after: Position | None) -> list[Position]:
-        statement, parameters = compile_query(query, after)
         with self._transaction() as cursor:
+            statement, parameters = compile_query(query, after, few_named(cursor, query))
             cursor.execute(statement, parameters, binary=True)
             return [position_of(row) for row in cursor]
 

@@ -10,7 +10,19 @@ from typing import Any
 
 from psycopg import sql
 
-from services.archive.index.query import Between, Condition, Kind, Level, NameLike, OneOf, Query, Wildcard
+from services.archive.adapters.postgres_names import Named, words_of, words_query
+from services.archive.index.query import (
+    Between,
+    Condition,
+    Kind,
+    Level,
+    Matcher,
+    NameLike,
+    NameWords,
+    OneOf,
+    Query,
+    Wildcard,
+)
 from services.archive.index.records import Match
 
 _ALIAS = {Level.PATIENT: "s", Level.STUDY: "s", Level.SERIES: "r", Level.INSTANCE: "i"}
@@ -102,7 +114,9 @@ class Position:
     instance_number: int | None
 
 
-def compile_query(query: Query, after: Position | None = None) -> tuple[sql.Composed, dict[str, Any]]:
+def compile_query(
+    query: Query, after: Position | None = None, named: Named | None = None
+) -> tuple[sql.Composed, dict[str, Any]]:
     """The statement and its parameters; each result row fits `position_of`."""
     parameters: dict[str, Any] = {"limit": query.limit, "offset": query.offset}
     clauses: list[sql.Composable] = []
@@ -110,7 +124,7 @@ def compile_query(query: Query, after: Position | None = None) -> tuple[sql.Comp
         parameters["institutions"] = sorted(query.institutions)
         clauses.append(sql.SQL("s.institution = ANY(%(institutions)s)"))
     for number, condition in enumerate(query.conditions):
-        clauses.append(_clause(condition, f"c{number}", parameters))
+        clauses.append(_clause(condition, f"c{number}", parameters, named or {}))
     where = sql.SQL(" AND ").join(clauses) if clauses else sql.SQL("true")
     if query.level is Level.PATIENT:
         parameters["after"] = after.date_or_patient if after is not None else 0
@@ -154,7 +168,9 @@ def position_of(row: Sequence[Any]) -> Position:
     return Position(Match(row[0], row[1], row[2], tuple(row[3]), *row[4:12]), *row[12:])
 
 
-def _clause(condition: Condition, name: str, parameters: dict[str, Any]) -> sql.Composable:
+def _clause(
+    condition: Condition, name: str, parameters: dict[str, Any], named: Named
+) -> sql.Composable:
     key, matcher = condition.key, condition.matcher
     if key.column == "modalities":
         inner = _compare(sql.SQL("m.modality"), matcher, name, parameters)
@@ -165,12 +181,19 @@ def _clause(condition: Condition, name: str, parameters: dict[str, Any]) -> sql.
         return sql.SQL("EXISTS (SELECT FROM unnest({}) AS one WHERE {})").format(column, inner)
     if isinstance(matcher, NameLike):
         return _name(_ALIAS[key.level], key.column, matcher, name, parameters)
+    if isinstance(matcher, NameWords):
+        if condition in named:
+            parameters[name] = named[condition]
+            return sql.SQL("s.id = ANY({})").format(sql.Placeholder(name))
+        parameters[name] = words_query(matcher.words)
+        # IS TRUE keeps the word index out, which would fetch and sort the many that fit.
+        return sql.SQL("(s.{} @@ {}::tsquery) IS TRUE").format(words_of(condition), sql.Placeholder(name))
     return _compare(column, matcher, name, parameters)
 
 
 def _compare(
     column: sql.Composable,
-    matcher: OneOf | Wildcard | Between | NameLike,
+    matcher: Matcher,
     name: str,
     parameters: dict[str, Any],
 ) -> sql.Composable:
@@ -190,7 +213,7 @@ def _compare(
             if high:
                 bounds.append(sql.SQL("{} <= {}").format(column, sql.Placeholder(f"{name}_high")))
             return sql.SQL("({})").format(sql.SQL(" AND ").join(bounds))
-        case NameLike():
+        case NameLike() | NameWords():
             raise TypeError("a person name matches by its component groups")
 
 

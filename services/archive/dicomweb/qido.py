@@ -1,6 +1,7 @@
 """QIDO-RS (PS3.18 10.6): what a search asks, and its answers as DICOM JSON."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ from services.packs.instance import InstanceError, check_uid
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
 MAX_OFFSET = 1 << 31
+_TAG = re.compile("[0-9A-Fa-f]{8}")
 _CONTROLS = frozenset({"limit", "offset", "includefield", "fuzzymatching", "accept", "charset"})
 
 # Returned always, empty if unknown (PS3.18 tables 10.6.3-3, -4 and -5), with the VR of an empty one.
@@ -58,7 +60,6 @@ class Search:
 
     query: Query
     fields: frozenset[str] | None
-    fuzzy: bool
     # A relational search (all series, all instances) returns the attributes of the levels above too.
     relational: bool
 
@@ -74,18 +75,18 @@ def read_search(
     """Read a search's parameters. Raises `BadRequest` for one that cannot be honoured: none is ignored."""
     conditions: list[Condition] = []
     fields: set[str] | None = set()
-    limit, offset, fuzzy = DEFAULT_LIMIT, 0, False
-    for name, value in parameters:
+    limit, offset = DEFAULT_LIMIT, 0
+    given = list(parameters)
+    fuzzy = any(name == "fuzzymatching" and _flag(name, value) for name, value in given)
+    for name, value in given:
         if name == "limit":
             limit = _number(name, value, MAX_LIMIT)
         elif name == "offset":
             offset = _number(name, value, MAX_OFFSET)
-        elif name == "fuzzymatching":
-            fuzzy = value.lower() == "true"
         elif name == "includefield":
             fields = None if fields is None or value.lower() == "all" else fields | _fields(value)
         elif name not in _CONTROLS:
-            made = condition(_key(name, level), value)
+            made = condition(_key(name, level), value, fuzzy=fuzzy)
             if made is not None:
                 conditions.append(made)
     for name, uid in (("StudyInstanceUID", study_uid), ("SeriesInstanceUID", series_uid)):
@@ -95,7 +96,7 @@ def read_search(
     above = {Level.STUDY: True, Level.SERIES: study_uid is not None, Level.INSTANCE: series_uid is not None}
     query = Query(level, access.institutions, tuple(conditions), limit, offset)
     chosen = None if fields is None else frozenset(fields)
-    return Search(query, chosen, fuzzy, relational=not above[level])
+    return Search(query, chosen, relational=not above[level])
 
 
 def checked_uid(uid: str, what: str) -> str:
@@ -177,6 +178,12 @@ def _number(name: str, value: str, most: int) -> int:
     return min(int(value), most)
 
 
+def _flag(name: str, value: str) -> bool:
+    if value.lower() not in ("true", "false"):
+        raise BadRequest(f"{name} is neither true nor false.", action=f"Say {name}=true or {name}=false.")
+    return value.lower() == "true"
+
+
 def _key(name: str, level: Level) -> Key:
     key = key_named(name) or key_named(name.upper())
     if key is None or key.level > level:
@@ -192,12 +199,9 @@ def _fields(value: str) -> set[str]:
     """Tags of an includefield list of keywords or tags (PS3.18 8.3.4.3)."""
     tags = set()
     for part in filter(None, (one.strip() for one in value.split(","))):
-        number = tag_for_keyword(part)
-        if number is None and len(part) == 8:
-            try:
-                number = int(part, 16)
-            except ValueError:
-                number = None
+        # Of a path into a sequence the whole sequence is returned: it is known as one.
+        first = part.partition(".")[0]
+        number = int(first, 16) if _TAG.fullmatch(first) else tag_for_keyword(first)
         if number is None:
             raise BadRequest(
                 f"includefield names the unknown attribute {part[:64]!r}.",

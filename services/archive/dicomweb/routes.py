@@ -43,11 +43,8 @@ from services.archive.rendering.service import Rendering
 from services.common.clock import rfc3339
 from services.common.errors import NotFound
 
-# PS3.18 8.3.4.4 and 8.3.4.2 give these texts.
+# PS3.18 8.3.4.4 gives this text.
 _MORE = '299 pacs "The number of results exceeded the maximum. Additional results can be requested."'
-_LITERAL = (
-    '299 pacs "The fuzzymatching parameter is not supported. Only literal matching has been performed."'
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +175,7 @@ def _search(index: Index, level: Level) -> Handler:
             if answers
             else Response(status_code=204)
         )
-        for warning in [_MORE] * more + [_LITERAL] * asked.fuzzy:
+        for warning in [_MORE] * more:
             response.headers.append("Warning", warning)
         return response
 

@@ -1,5 +1,6 @@
 """Person names for matching (PS3.4 C.2.2.2, PS3.5 6.2.1): Unicode, without case, width or padding."""
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +8,11 @@ from typing import Any
 from services.archive.index.records import SearchName
 
 KEY_CHARACTERS = 256
+WORD_CHARACTERS = 64
+# The same in SQL: migration 0010 makes these words into an index, and a test compares the two.
+_MARKS = re.compile("[\u0300-\u036f]")
+_LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe"})
+_BETWEEN = re.compile("[ ^=,.'_·・\u2019-]+")
 
 
 def key_text(text: str) -> str:
@@ -39,3 +45,29 @@ def search_name(value: Mapping[str, Any]) -> SearchName:
         ideographic=normalise(str(value.get("Ideographic", ""))),
         phonetic=normalise(str(value.get("Phonetic", ""))),
     )
+
+
+def words_of(group: str) -> frozenset[str]:
+    """The words of one normalised component group, without accents, and the group written as one word.
+
+    Names are typed in any order and with or without a gap: 王^小東 as 王小東, Wang^Xiao Dong as wangxiaodong.
+    """
+    parts = [part for part in _BETWEEN.split(_without_accents(group)) if part]
+    return frozenset(word[:WORD_CHARACTERS] for word in (*parts, "".join(parts)) if word)
+
+
+def asked_words(text: str) -> tuple[str, ...]:
+    """The words that a fuzzy query looks for; wildcards part words, since every word is a beginning anyway."""
+    plain = _without_accents(normalise(re.sub(r"[*?]", " ", text)))
+    return tuple(dict.fromkeys(part[:WORD_CHARACTERS] for part in _BETWEEN.split(plain) if part))
+
+
+def name_words(name: SearchName) -> frozenset[str]:
+    """The words of every component group."""
+    return words_of(name.alphabetic) | words_of(name.ideographic) | words_of(name.phonetic)
+
+
+def _without_accents(text: str) -> str:
+    """Latin, Greek and Cyrillic letters without their marks; kana keep theirs, which make other sounds."""
+    bare = _MARKS.sub("", unicodedata.normalize("NFD", text))
+    return unicodedata.normalize("NFC", bare).translate(_LETTERS)

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
-from services.archive.index.names import normalise
+from services.archive.index.names import asked_words, normalise
 from services.archive.index.records import SearchName
 from services.common.errors import BadRequest
 
 MAX_VALUE = 64 * 1024
+MAX_WORDS = 16
 
 
 class Level(IntEnum):
@@ -121,7 +122,14 @@ class NameLike:
     phonetic: str = ""
 
 
-Matcher = OneOf | Wildcard | Between | NameLike
+@dataclass(frozen=True, slots=True)
+class NameWords:
+    """A person name that has, for each of these words, one that begins with it (fuzzy matching)."""
+
+    words: tuple[str, ...]
+
+
+Matcher = OneOf | Wildcard | Between | NameLike | NameWords
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +156,26 @@ def key_named(name: str) -> Key | None:
     return _BY_NAME.get(name)
 
 
-def condition(key: Key, value: str) -> Condition | None:
-    """Read a matching value; None for universal matching (empty, or `*` alone). Raises BadRequest."""
+def condition(key: Key, value: str, *, fuzzy: bool = False) -> Condition | None:
+    """Read a matching value; None for universal matching (empty, or `*` alone). Raises BadRequest.
+
+    `fuzzy` matches person names by the beginnings of their words, in any order and without accents
+    (PS3.4 C.2.2.2.1 leaves the algorithm to the SCP); no other key is matched differently.
+    """
     if not value or value == "*":
         return None
     if "\0" in value or len(value) > MAX_VALUE:
         raise _unreadable(key, f"text of at most {MAX_VALUE} characters, without NUL,")
+    if fuzzy and key.kind is Kind.NAME:
+        return _fuzzy(key, value)
     return Condition(key, _matcher(key, value))
+
+
+def _fuzzy(key: Key, value: str) -> Condition | None:
+    words = asked_words(value)
+    if len(words) > MAX_WORDS:
+        raise _unreadable(key, f"a name of at most {MAX_WORDS} words")
+    return Condition(key, NameWords(words)) if words else None
 
 
 def _matcher(key: Key, value: str) -> Matcher:

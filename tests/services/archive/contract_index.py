@@ -19,13 +19,13 @@ YANAN = frozenset({"yanan"})
 ZHIDAN = frozenset({"zhidan"})
 
 
-def where(**asked: str) -> tuple[Condition, ...]:
+def where(*, with_fuzzy: bool = False, **asked: str) -> tuple[Condition, ...]:
     """Conditions by keyword; `__` stands for the dot of a sequence path."""
     conditions = []
     for name, value in asked.items():
         key = key_named(name.replace("__", "."))
         assert key is not None, name
-        made = condition(key, value)
+        made = condition(key, value, fuzzy=with_fuzzy)
         if made is not None:
             conditions.append(made)
     return tuple(conditions)
@@ -34,6 +34,12 @@ def where(**asked: str) -> tuple[Condition, ...]:
 def studies(index: Index, **asked: str) -> list[str]:
     """UIDs of the studies that a query finds."""
     return [match.study_uid for match in index.find(Query(Level.STUDY, EVERYONE, where(**asked)))]
+
+
+def fuzzy(index: Index, **asked: str) -> list[str]:
+    """The same with fuzzy matching of names."""
+    conditions = where(with_fuzzy=True, **asked)
+    return [match.study_uid for match in index.find(Query(Level.STUDY, EVERYONE, conditions))]
 
 
 class IndexContract:
@@ -226,6 +232,43 @@ class IndexContract:
     def test_a_chinese_name_is_not_found_by(self, index: Index, asked: str) -> None:
         index.commit(a_pack(an_instance("1.2.3.1.1")), [])
         assert studies(index, PatientName=asked) == []
+
+    @pytest.mark.parametrize(
+        ("asked", "found"),
+        [
+            ("xiaodong wang", True), ("Wang, XiaoDong", True), ("xiao", True), ("wangxiaodong", True), ("小東 王", True),
+            ("王小東", True), ("小", True), ("wang*", True), ("ＷＡＮＧ", True), ("Wäng", True), ("*", True), ("", True),
+            ("dong", False), ("東", False), ("wang li", False), ("wang xiaodongs", False), ("%", False), ("\\", False),
+            ("' | 'a", False), ("wang & !xiaodong", False),
+        ],
+    )  # fmt: skip
+    def test_fuzzy_matching_finds_the_beginnings_of_words_in_any_order(
+        self, index: Index, asked: str, found: bool
+    ) -> None:
+        index.commit(a_pack(an_instance("1.2.3.1.1")), [])
+        assert fuzzy(index, PatientName=asked) == (["1.2.3"] if found else [])
+
+    def test_fuzzy_matching_knows_no_accents_but_the_sounds_of_kana(self, index: Index) -> None:
+        names = {
+            "1.1": {"Alphabetic": "Müller-Łukasz^José"}, "1.2": {"Phonetic": "がとう^たろう"}, "1.3": {"Phonetic": "홍^길동"},
+            "1.4": {"Alphabetic": "O'Brien^Seán"}, "1.5": {},
+        }  # fmt: skip
+        for uid, name in names.items():
+            content = a_pack(an_instance(f"{uid}.1"), name=uid, study=a_study(uid, patient_name=name))
+            index.commit(content, [])
+        for asked, uids in (
+            ("jose muller", ["1.1"]), ("lukasz", ["1.1"]), ("JOSÉ", ["1.1"]), ("がとう", ["1.2"]), ("かとう", []),
+            ("ガトウ", []), ("홍길", ["1.3"]), ("brien", ["1.4"]), ("obrien", ["1.4"]), ("sean o'brien", ["1.4"]),
+        ):  # fmt: skip
+            assert fuzzy(index, PatientName=asked) == uids, asked
+
+    def test_fuzzy_matching_is_of_names_alone_and_joins_other_keys(self, index: Index) -> None:
+        index.commit(a_pack(an_instance("1.2.3.1.1")), [])
+        assert fuzzy(index, PatientName="xiaodong", ReferringPhysicianName="na li", PatientID="P1") == [
+            "1.2.3"
+        ]
+        assert fuzzy(index, PatientName="xiaodong", PatientID="p1") == []
+        assert fuzzy(index, ReferringPhysicianName="wang") == []
 
     def test_japanese_and_korean_names_are_found_in_every_group(self, index: Index) -> None:
         yamada = {"Alphabetic": "ﾔﾏﾀﾞ^ﾀﾛｳ", "Ideographic": "山田^太郎", "Phonetic": "やまだ^たろう"}

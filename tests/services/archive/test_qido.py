@@ -103,12 +103,26 @@ def test_pages_follow_limit_and_offset_and_say_when_there_is_more(harness: Harne
     assert harness.get("/instances?offset=99").status_code == 204
 
 
-def test_fuzzy_matching_is_accepted_and_the_answer_says_that_it_was_literal(harness: Harness) -> None:
+def test_fuzzy_matching_finds_a_name_by_its_words_in_any_order_and_literal_matching_does_not(
+    harness: Harness,
+) -> None:
     harness.keep(synthetic("1.1"))
-    response = harness.get("/studies?fuzzymatching=true&PatientName=WANG*")
-    assert uids(response) == ["1.2.3"]
-    assert "literal" in response.headers["warning"].lower()
-    assert "warning" not in harness.get("/studies?fuzzymatching=false").headers
+    for level, asked in (("studies", "xiaodong wang"), ("series", "王小東"), ("instances", "XIAO")):
+        assert uids(harness.get(f"/{level}?fuzzymatching=true&PatientName={asked}")) == ["1.2.3"]
+        response = harness.get(f"/{level}?PatientName={asked}")
+        assert response.status_code == 204
+        assert "warning" not in response.headers
+    assert harness.get("/studies?fuzzymatching=perhaps").status_code == 400
+    assert harness.get("/studies?fuzzymatching=true&PatientName=" + "a " * 40).status_code == 400
+
+
+def test_includefield_takes_keywords_tags_and_paths_into_sequences(harness: Harness) -> None:
+    harness.keep(file_bytes("CT_small.dcm"))
+    plain = harness.get("/series").json()[0]
+    assert "00080070" not in plain
+    for asked in ("Manufacturer", "00080070", "Manufacturer,StationName", "00080070.00080100"):
+        assert "00080070" in harness.get(f"/series?includefield={asked}").json()[0], asked
+    assert harness.get("/series?includefield=Nonsense.00080100").status_code == 400
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ import pytest
 from tests.integration.dicom_peers import PROGRAMS
 from tests.waiting import wait_for
 
+PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+
 
 def free_port() -> int:
     """A port that nobody listens on now; Orthanc cannot be told to choose one."""
@@ -26,26 +28,32 @@ def free_port() -> int:
 class Orthanc:
     """One Orthanc of the AE title `ORTHANC`; it knows the archive as `archive`, which may store, query and retrieve."""
 
-    def __init__(self, directory: Path, archive_port: int, *, dicom_port: int) -> None:
+    def __init__(
+        self, directory: Path, archive_port: int, *, dicom_port: int, servers: dict[str, Any] | None = None
+    ) -> None:
+        """`servers`: the DICOMweb servers that it knows by name; with them it loads its DICOMweb plugin."""
         program = shutil.which("Orthanc", path=PROGRAMS)
-        if program is None:
-            pytest.skip("needs Orthanc: apt-get install orthanc")
+        if program is None or not PLUGIN.exists():
+            pytest.skip("needs Orthanc: apt-get install orthanc orthanc-dicomweb")
         self.dicom_port, self.http_port = dicom_port, free_port()
         configuration = {
             "Name": "peer", "StorageDirectory": str(directory / "store"), "IndexDirectory": str(directory / "store"),
             "DicomAet": "ORTHANC", "DicomPort": self.dicom_port, "HttpPort": self.http_port, "RemoteAccessAllowed": False,
-            "AuthenticationEnabled": False, "DicomCheckCalledAet": True, "DicomAlwaysAllowStore": True, "Plugins": [],
+            "AuthenticationEnabled": False, "DicomCheckCalledAet": True, "DicomAlwaysAllowStore": True,
+            "Plugins": [] if servers is None else [str(PLUGIN)],
             "DefaultEncoding": "Utf8", "StableAge": 1,
             "DicomModalities": {
                 "archive": {"AET": "PACS", "Host": "127.0.0.1", "Port": archive_port, "AllowMove": True, "AllowGet": True}
             },
+            "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "Servers": servers or {}},
         }  # fmt: skip
         (directory / "orthanc.json").write_text(json.dumps(configuration))
         self._log = (directory / "orthanc.log").open("wb")
         self._process = subprocess.Popen(
             [program, str(directory / "orthanc.json")], stdout=self._log, stderr=subprocess.STDOUT
         )
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{self.http_port}", timeout=60)
+        self.url = f"http://127.0.0.1:{self.http_port}"
+        self._http = httpx.Client(base_url=self.url, timeout=60)
         wait_for(self._answers, 60, "Orthanc answers", every=0.2)
 
     def post(self, path: str, document: Any) -> Any:

@@ -231,5 +231,9 @@ def test_a_fuzzy_search_among_many_studies_is_answered_by_the_index(
             assert "Seq Scan on study" not in plan
             assert "study_patient_name_words" not in plan
             assert len(index.find(query)) == {"person77777": 1, "wang person7777": 11, "wang": 100}[asked]
-        plan = str(connection.execute("EXPLAIN SELECT id FROM study WHERE patient_name_words @@ '''person7777''':*'::tsquery LIMIT 1001").fetchall())
+        plan = str(
+            connection.execute(
+                "EXPLAIN SELECT id FROM study WHERE patient_name_words @@ '''person7777''':*'::tsquery LIMIT 1001"
+            ).fetchall()
+        )
         assert "study_patient_name_words" in plan

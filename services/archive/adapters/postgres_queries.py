@@ -168,9 +168,7 @@ def position_of(row: Sequence[Any]) -> Position:
     return Position(Match(row[0], row[1], row[2], tuple(row[3]), *row[4:12]), *row[12:])
 
 
-def _clause(
-    condition: Condition, name: str, parameters: dict[str, Any], named: Named
-) -> sql.Composable:
+def _clause(condition: Condition, name: str, parameters: dict[str, Any], named: Named) -> sql.Composable:
     key, matcher = condition.key, condition.matcher
     if key.column == "modalities":
         inner = _compare(sql.SQL("m.modality"), matcher, name, parameters)

@@ -15,7 +15,8 @@ from starlette.responses import StreamingResponse
 from services.common.errors import BadRequest, UnsupportedMedia
 
 MAX_PART_HEADERS = 8192
-_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
+# RFC 2046 allows 70 characters; Orthanc 1.10 sends 73.
+_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,199}[0-9A-Za-z'()+_,./:=?-]")
 
 
 @dataclass(frozen=True, slots=True)

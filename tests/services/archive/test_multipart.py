@@ -99,6 +99,10 @@ def test_the_reader_holds_no_more_than_a_delimiter_of_a_large_part() -> None:
         ('multipart/related; type="application/dicom"; boundary=abc', "abc"),
         ('Multipart/Related; boundary="a b\'c"; type=application/dicom', "a b'c"),
         ("multipart/related; boundary=abc", "abc"),
+        (
+            f"multipart/related; boundary={'-'.join(['0ba52991-7dce-4a6a-8942-5cdd6494ce15'] * 2)}",
+            "-".join(["0ba52991-7dce-4a6a-8942-5cdd6494ce15"] * 2),
+        ),
     ],
 )
 def test_a_boundary_is_read_quoted_or_plain(kind: str, boundary: str) -> None:

@@ -7,11 +7,12 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,11 @@ def browser(*, width: int = 1400, height: int = 900) -> Iterator[Browser]:
             "--remote-debugging-pipe",
         ]  # fmt: skip
         process = subprocess.Popen(
-            command, pass_fds=[theirs_in, theirs_out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            pass_fds=[theirs_in, theirs_out],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         os.close(theirs_in)
         os.close(theirs_out)
@@ -139,5 +144,7 @@ def browser(*, width: int = 1400, height: int = 900) -> Iterator[Browser]:
         finally:
             process.terminate()
             process.wait(30)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # what still writes into the profile
             os.close(to)
             os.close(back)

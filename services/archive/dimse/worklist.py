@@ -28,7 +28,17 @@ from services.archive.dimse.caller import Address, address_of
 from services.archive.dimse.character_set import asked_by, make_readable
 from services.archive.dimse.service_class import ServiceClass
 from services.archive.dimse.status import status_of
-from services.archive.index.query import Between, Key, Kind, Level, NameLike, OneOf, Wildcard, condition
+from services.archive.index.query import (
+    Between,
+    Key,
+    Kind,
+    Level,
+    NameLike,
+    NameWords,
+    OneOf,
+    Wildcard,
+    condition,
+)
 from services.archive.workflow.ports import Worklist
 from services.archive.workflow.worklist import WorklistQuery
 from services.archive.workflow.worklist_attributes import attributes_of
@@ -144,7 +154,7 @@ def read_query(identifier: Dataset, institutions: frozenset[str]) -> WorklistQue
             names[column] = matcher
         elif isinstance(matcher, Between):
             ranges[column] = matcher
-        else:
+        elif not isinstance(matcher, NameWords):  # which only fuzzy matching makes
             texts[column] = matcher
     return WorklistQuery(
         institutions, texts=texts, names=names, dates=ranges.get("dates"), times=ranges.get("times")

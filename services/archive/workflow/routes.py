@@ -21,7 +21,17 @@ from starlette.routing import Route
 
 from services.archive.access import WORKFLOW_READ, WORKFLOW_WRITE, access_of
 from services.archive.dicomweb.qido import checked_uid
-from services.archive.index.query import Between, Key, Kind, Level, NameLike, OneOf, Wildcard, condition
+from services.archive.index.query import (
+    Between,
+    Key,
+    Kind,
+    Level,
+    NameLike,
+    NameWords,
+    OneOf,
+    Wildcard,
+    condition,
+)
 from services.archive.workflow.order import EntryId, Order
 from services.archive.workflow.performed_step import PerformedStep, StepStatus
 from services.archive.workflow.ports import PerformedSteps, StepQuery, Worklist
@@ -188,7 +198,7 @@ def _worklist_query(request: Request) -> tuple[WorklistQuery, int]:
             dates = made.matcher
         elif isinstance(made.matcher, NameLike):
             names[key.column] = made.matcher
-        else:
+        elif not isinstance(made.matcher, NameWords):  # which only fuzzy matching makes
             texts[key.column] = made.matcher
     states = frozenset(chosen) if chosen else OPEN
     return WorklistQuery(frozenset({institution}), states, texts=texts, names=names, dates=dates), limit

@@ -113,7 +113,12 @@ def test_fuzzy_matching_finds_a_name_by_its_words_in_any_order_and_literal_match
         assert response.status_code == 204
         assert "warning" not in response.headers
     assert harness.get("/studies?fuzzymatching=perhaps").status_code == 400
-    assert harness.get("/studies?fuzzymatching=true&PatientName=" + " ".join(f"a{n}" for n in range(17))).status_code == 400
+    assert (
+        harness.get(
+            "/studies?fuzzymatching=true&PatientName=" + " ".join(f"a{n}" for n in range(17))
+        ).status_code
+        == 400
+    )
 
 
 def test_includefield_takes_keywords_tags_and_paths_into_sequences(harness: Harness) -> None:

@@ -28,17 +28,7 @@ from services.archive.dimse.caller import Address, address_of
 from services.archive.dimse.character_set import asked_by, make_readable
 from services.archive.dimse.service_class import ServiceClass
 from services.archive.dimse.status import status_of
-from services.archive.index.query import (
-    Between,
-    Key,
-    Kind,
-    Level,
-    NameLike,
-    NameWords,
-    OneOf,
-    Wildcard,
-    condition,
-)
+from services.archive.index.query import Condition, Key, Kind, Level, condition
 from services.archive.workflow.ports import Worklist
 from services.archive.workflow.worklist import WorklistQuery
 from services.archive.workflow.worklist_attributes import attributes_of
@@ -134,9 +124,7 @@ class WorklistProvider:
 
 def read_query(identifier: Dataset, institutions: frozenset[str]) -> WorklistQuery:
     """What an identifier asks for. Raises `BadRequest`."""
-    texts: dict[str, OneOf | Wildcard] = {}
-    names: dict[str, NameLike] = {}
-    ranges: dict[str, Between] = {}
+    conditions: list[Condition] = []
     steps = list(identifier.get(_STEP).value or []) if _STEP in identifier else []
     if len(steps) > 1:
         raise BadRequest("More than one item in Scheduled Procedure Step Sequence", action="Send one.")
@@ -147,18 +135,9 @@ def read_query(identifier: Dataset, institutions: frozenset[str]) -> WorklistQue
     for element in keys:
         key = _KEYS.get(element.tag)
         made = condition(key, _value(element)) if key is not None else None
-        if made is None:
-            continue
-        column, matcher = made.key.column, made.matcher
-        if isinstance(matcher, NameLike):
-            names[column] = matcher
-        elif isinstance(matcher, Between):
-            ranges[column] = matcher
-        elif not isinstance(matcher, NameWords):  # which only fuzzy matching makes
-            texts[column] = matcher
-    return WorklistQuery(
-        institutions, texts=texts, names=names, dates=ranges.get("dates"), times=ranges.get("times")
-    )
+        if made is not None:
+            conditions.append(made)
+    return WorklistQuery.asking(institutions, conditions)
 
 
 def chosen(full: Dataset, identifier: Dataset) -> Dataset:

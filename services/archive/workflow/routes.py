@@ -21,17 +21,7 @@ from starlette.routing import Route
 
 from services.archive.access import WORKFLOW_READ, WORKFLOW_WRITE, access_of
 from services.archive.dicomweb.qido import checked_uid
-from services.archive.index.query import (
-    Between,
-    Key,
-    Kind,
-    Level,
-    NameLike,
-    NameWords,
-    OneOf,
-    Wildcard,
-    condition,
-)
+from services.archive.index.query import Condition, Key, Kind, Level, condition
 from services.archive.workflow.order import EntryId, Order
 from services.archive.workflow.performed_step import PerformedStep, StepStatus
 from services.archive.workflow.ports import PerformedSteps, StepQuery, Worklist
@@ -180,9 +170,7 @@ def _entry_id(request: Request) -> str:
 def _worklist_query(request: Request) -> tuple[WorklistQuery, int]:
     institution = _readable(request)
     chosen: set[EntryState] = set()
-    texts: dict[str, OneOf | Wildcard] = {}
-    names: dict[str, NameLike] = {}
-    dates: Between | None = None
+    conditions: list[Condition] = []
     limit = DEFAULT_LIMIT
     for name, value in request.query_params.multi_items():
         if name == "state":
@@ -192,16 +180,10 @@ def _worklist_query(request: Request) -> tuple[WorklistQuery, int]:
         elif (key := _KEYS.get(name)) is None:
             known = ", ".join(("state", "limit", *_KEYS))
             raise BadRequest(f"There is no parameter {name[:64]!r}.", action=f"Use: {known}.")
-        elif (made := condition(key, value)) is None:
-            continue
-        elif isinstance(made.matcher, Between):
-            dates = made.matcher
-        elif isinstance(made.matcher, NameLike):
-            names[key.column] = made.matcher
-        elif not isinstance(made.matcher, NameWords):  # which only fuzzy matching makes
-            texts[key.column] = made.matcher
+        elif (made := condition(key, value)) is not None:
+            conditions.append(made)
     states = frozenset(chosen) if chosen else OPEN
-    return WorklistQuery(frozenset({institution}), states, texts=texts, names=names, dates=dates), limit
+    return WorklistQuery.asking(frozenset({institution}), conditions, states), limit
 
 
 def _step_query(request: Request) -> StepQuery:

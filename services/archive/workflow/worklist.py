@@ -15,10 +15,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 
 from services.archive.errors import EntryBegun
 from services.archive.index.names import normalise
-from services.archive.index.query import Between, NameLike, OneOf, Wildcard, name_fits, wildcard_fits
+from services.archive.index.query import (
+    Between,
+    Condition,
+    NameLike,
+    NameWords,
+    OneOf,
+    Wildcard,
+    name_fits,
+    wildcard_fits,
+)
 from services.archive.index.records import SearchName
 from services.archive.workflow.order import Order, Person
 from services.archive.workflow.performed_step import PerformedStep, ScheduledLink, StepStatus
@@ -134,6 +144,37 @@ class WorklistQuery:
     names: Mapping[str, NameLike] = field(default_factory=dict)
     dates: Between | None = None
     times: Between | None = None
+
+    @classmethod
+    def asking(
+        cls,
+        institutions: frozenset[str] | None,
+        conditions: Iterable[Condition],
+        states: frozenset[EntryState] = OPEN,
+    ) -> Self:
+        """A question of these conditions; their keys' columns are names of `TEXTS` or `NAMES`, `dates` or `times`."""
+        texts: dict[str, OneOf | Wildcard] = {}
+        names: dict[str, NameLike] = {}
+        ranges: dict[str, Between] = {}
+        for condition in conditions:
+            column = condition.key.column
+            match condition.matcher:
+                case NameLike() as name:
+                    names[column] = name
+                case Between() as between:
+                    ranges[column] = between
+                case OneOf() | Wildcard() as text:
+                    texts[column] = text
+                case NameWords():
+                    raise TypeError("the worklist matches names literally")
+        return cls(
+            institutions,
+            states,
+            texts=texts,
+            names=names,
+            dates=ranges.get("dates"),
+            times=ranges.get("times"),
+        )
 
     def fits(self, entry: Entry) -> bool:
         """Whether the entry is an answer."""

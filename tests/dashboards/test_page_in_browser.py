@@ -6,16 +6,15 @@ import json
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from dashboards.build import OUT, boards
+from tests.page_server import PageHandler, serving_pages
 
 pytestmark = pytest.mark.integration
 
@@ -48,7 +47,7 @@ class Centre:
 
 @contextmanager
 def serving(centre: Centre, token: str) -> Iterator[str]:
-    class Handler(SimpleHTTPRequestHandler):
+    class Handler(PageHandler):
         def __init__(self, *arguments: object) -> None:
             super().__init__(*arguments, directory=str(OUT.parent / "page"))
 
@@ -80,25 +79,8 @@ def serving(centre: Centre, token: str) -> Iterator[str]:
             data = {"status": "success", "data": centre.answer(path, query)}
             return self.send(200, "application/json", json.dumps(data).encode())
 
-        def send(self, status: int, kind: str, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/ops/start.html"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving_pages(Handler) as address:
+        yield f"{address}/ops/start.html"
 
 
 @pytest.fixture

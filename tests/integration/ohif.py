@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import tarfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.integration.archive_process import ArchiveProcess
+from tests.page_server import PageHandler, serving_pages
 from toolchain.download import Downloads
 from toolchain.errors import UnreachableError
 from toolchain.paths import cache_directory
@@ -81,7 +80,7 @@ def door(archive: ArchiveProcess) -> Iterator[tuple[str, list[tuple[str, int]]]]
     asked: list[tuple[str, int]] = []
     directory, client = str(viewer_directory()), httpx.Client(timeout=60)
 
-    class Handler(SimpleHTTPRequestHandler):
+    class Handler(PageHandler):
         protocol_version = "HTTP/1.1"
 
         def __init__(self, *arguments: object) -> None:
@@ -92,7 +91,7 @@ def door(archive: ArchiveProcess) -> Iterator[tuple[str, list[tuple[str, int]]]]
             if path.startswith("/dicom-web/"):
                 self._pass_on()
             elif path == "/app-config.js":
-                self._send(200, "text/javascript", b"window.config = " + json.dumps(_CONFIGURATION).encode())
+                self.send(200, "text/javascript", b"window.config = " + json.dumps(_CONFIGURATION).encode())
             else:
                 if not (Path(directory) / path.lstrip("/")).is_file():
                     self.path = "/index.html"
@@ -102,26 +101,10 @@ def door(archive: ArchiveProcess) -> Iterator[tuple[str, list[tuple[str, int]]]]
             headers = {"Accept": self.headers.get("Accept", "*/*"), **archive.issuer.bearer()}
             answer = client.get(archive.url().removesuffix("/dicom-web") + self.path, headers=headers)
             asked.append((self.path, answer.status_code))
-            self._send(answer.status_code, answer.headers.get("content-type", ""), answer.content)
+            self.send(answer.status_code, answer.headers.get("content-type", ""), answer.content)
 
-        def _send(self, status: int, kind: str, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            if status != 204:
-                self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", asked
+        with serving_pages(Handler) as address:
+            yield address, asked
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
         client.close()

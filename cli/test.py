@@ -32,6 +32,9 @@ Scale = Annotated[
     int, typer.Option("--scale", min=1, help="How many times longer the fault tests go on (PACS_SCALE).")
 ]
 
+EVERYTHING = "PACS_TEST_EVERYTHING"
+"""Set for the tests by --all, which installs all that any of them asks for: then nothing may be missing."""
+
 _SHOWN_LINES = 40
 _BIN = Path(sys.executable).parent
 _SOURCES = ("cli", "infra", "services", "toolchain", "load_tests", "bench", "dashboards", "tests")
@@ -56,7 +59,9 @@ def test(everything: All = False, scale: Scale = 1) -> None:
     status = subprocess.run(
         pytest(everything=everything, failed=failed),
         cwd=REPOSITORY,
-        env=os.environ | ({"PACS_SCALE": str(scale)} if scale > 1 else {}),
+        env=os.environ
+        | ({"PACS_SCALE": str(scale)} if scale > 1 else {})
+        | ({EVERYTHING: "1"} if everything else {}),
         check=False,
     ).returncode
     if status != 0 or failed:
@@ -110,7 +115,7 @@ def steps() -> list[Step]:
 def pytest(*, everything: bool, failed: Sequence[str]) -> list[str]:
     """The test runner's command line; `failed` checks are told in its header, above its closing line."""
     command = [sys.executable, "-m", "pytest", "-o", f"cache_dir={cache_directory() / 'pytest'}"]
-    # With real processes a worker takes whole files; the region is as one file, and comes last (tests/conftest.py).
+    # With real processes a worker takes whole files; the region is as one file, beside the last (tests/conftest.py).
     with_processes = ["-m", "", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
     command += with_processes if everything else ["-n", "2", "--dist", "worksteal"]
     if failed:

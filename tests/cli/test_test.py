@@ -73,6 +73,23 @@ def test_a_check_whose_program_is_missing_fails(capsys: pytest.CaptureFixture[st
     assert "not on this machine" in capsys.readouterr().err
 
 
+def test_with_all_no_program_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    environments: list[dict[str, str]] = []
+
+    def run(_: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        environments.append(options["env"])
+        return subprocess.CompletedProcess([], 0, "", "")
+
+    monkeypatch.setattr(verb.subprocess, "run", run)
+    monkeypatch.setattr(verb.debian, "install", lambda *_: [])
+    monkeypatch.setattr(verb, "_prepare_all", lambda _: None)
+    monkeypatch.setattr(verb, "steps", list)
+    monkeypatch.delenv(verb.EVERYTHING, raising=False)
+    verb.test()
+    verb.test(everything=True)
+    assert [verb.EVERYTHING in environment for environment in environments] == [False, True]
+
+
 def test_a_larger_scale_reaches_the_fault_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     environments: list[dict[str, str]] = []
 

@@ -65,7 +65,7 @@ def viewer_directory() -> Path:
             with Downloads(cache_directory() / "downloads") as downloads:
                 archive = downloads.fetch(URL, SHA256, lambda *_: None)
         except UnreachableError as error:
-            pytest.skip(f"OHIF cannot be fetched: {error}")
+            pytest.skip(f"needs OHIF, which cannot be fetched: {error}")
         with tarfile.open(archive) as files:
             files.extractall(directory)  # noqa: S202 - its hash is pinned
     return directory / "package" / "dist"

@@ -27,7 +27,7 @@ def test_an_object_has_the_type_that_the_kubernetes_provider_gives_it(
 def test_the_shortened_manifests_name_what_the_released_ones_do(key: tuple[str, str]) -> None:
     released = GO_MODULES / RELEASED[key]
     if not released.is_file():
-        pytest.skip("the toolchain has not fetched this module yet")
+        pytest.skip("needs this module, which the toolchain has not fetched yet")
 
     def names(text: str) -> list[tuple[str, str]]:
         documents = yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))

@@ -41,6 +41,12 @@ def region() -> dict[str, Any]:
     return told | {"built": any(path.lstat().st_mtime > begun for path in made if path.exists())}
 
 
+@pytest.fixture(scope="session")
+def verified(region: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """`./pacs verify --json` on the region, once: real images have gone through it."""
+    return pacs("verify", "--json")
+
+
 def host(name: str) -> tuple[HostSpec, HostFacts]:
     """A running local host."""
     spec = next(spec for spec in found(Layout("local")) if spec.name == name)

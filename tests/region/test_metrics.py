@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from dashboards.build import alerts, boards, expressions
 from dashboards.metric_names import metric_names
 from infra.config.region import load_region
 from infra.hosts import internet
-from tests.region.conftest import host, on_host, pacs
+from tests.region.conftest import host, on_host
 from tests.waiting import wait_for
 from toolchain.paths import REPOSITORY, state_directory
 
@@ -28,10 +29,9 @@ BRANCH = "yanchang"
 
 
 @pytest.fixture(scope="module")
-def target(region: dict[str, Any]) -> Target:
+def target(verified: subprocess.CompletedProcess[str]) -> Target:
     """The region after real images went through it, with a token for operators."""
-    done = pacs("verify", "--json")
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert verified.returncode == 0, verified.stdout[-4000:] + verified.stderr[-2000:]
     return target_of(load_region("local"), state_directory("local"))
 
 

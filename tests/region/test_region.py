@@ -33,10 +33,9 @@ def test_the_first_up_ends_within_the_promised_time(region: dict[str, Any]) -> N
 
 
 def test_real_images_travel_from_a_modality_at_the_branch_to_a_web_client_at_the_centre(
-    region: dict[str, Any],
+    verified: subprocess.CompletedProcess[str],
 ) -> None:
-    done = pacs("verify", "--json")
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert verified.returncode == 0, verified.stdout[-4000:] + verified.stderr[-2000:]
 
 
 def test_a_second_up_changes_nothing_and_every_play_really_ran(region: dict[str, Any]) -> None:

@@ -1,5 +1,7 @@
 """Where the peers and the clients come from: Debian packages in a root of their own, beside the machine's.
 
+The product's own Ceph lies there too, in the root that its image is made of.
+
 The machine's own packages stay as they are. The newest Orthanc of any suite is sid's; sid keeps no old
 versions, so where the pinned one is gone the stable suite's is taken, and the result names what ran.
 """
@@ -43,6 +45,8 @@ class Peers:
 
     root: Path
     suite: str
+    ceph: Path = Path()
+    """The unpacked root of the product's Ceph image."""
 
     def command(self, program: str, *arguments: str) -> list[str]:
         """How to start `program` of the root. Raises ToolchainError where the root has none of that name."""
@@ -97,17 +101,18 @@ class Peers:
 
 def obtain(progress: Progress, recipes: Sequence[rootfs.RootFilesystem] = (NEWEST, STABLE)) -> Peers:
     """The root of the first recipe that can be had, unpacked in the cache. Raises ToolchainError for the last one."""
+    ceph = _unpacked(rootfs.CEPH, progress)
     for recipe in recipes[:-1]:
         try:
-            return _unpack(recipe, progress)
+            return Peers(_unpacked(recipe, progress), recipe.suite, ceph)
         except ToolchainError as error:
             progress.done(f"peers of {recipe.suite}", f"cannot be had ({error.why}); the next suite is tried")
-    return _unpack(recipes[-1], progress)
+    return Peers(_unpacked(recipes[-1], progress), recipes[-1].suite, ceph)
 
 
-def _unpack(recipe: rootfs.RootFilesystem, progress: Progress) -> Peers:
-    root = cache_directory() / "bench" / f"peers-{recipe.key}"
-    if not (root / "peers.json").exists():
+def _unpacked(recipe: rootfs.RootFilesystem, progress: Progress) -> Path:
+    root = cache_directory() / "bench" / f"{recipe.name}-{recipe.key}"
+    if not (root / "unpacked.json").exists():
         tar = rootfs.ensure(recipe, progress)
         partial = root.with_suffix(f".{os.getpid()}.part")
         partial.mkdir(parents=True)
@@ -117,7 +122,7 @@ def _unpack(recipe: rootfs.RootFilesystem, progress: Progress) -> Peers:
                 check=True,
                 capture_output=True,
             )
-            (partial / "peers.json").write_text(json.dumps({"suite": recipe.suite}))
+            (partial / "unpacked.json").write_text(json.dumps({"suite": recipe.suite}))
             shutil.rmtree(root, ignore_errors=True)
             partial.rename(root)
         except subprocess.CalledProcessError as error:
@@ -128,4 +133,4 @@ def _unpack(recipe: rootfs.RootFilesystem, progress: Progress) -> Peers:
             ) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    return Peers(root, recipe.suite)
+    return root

@@ -13,8 +13,9 @@ from bench.subjects.subject import Subject
 PEERS = ("orthanc", "orthanc-defaults")
 
 
-def archives(peers: Peers) -> Sequence[Subject]:
-    return [Archive(), Orthanc(peers, fair=True), Orthanc(peers, fair=False)]
+def archives(peers: Peers, *, in_ceph: bool = False) -> Sequence[Subject]:
+    """Ours keeps packs in the file system, as a branch does, or in Ceph, as the centre does; Orthanc its files."""
+    return [Archive(peers.ceph if in_ceph else None), Orthanc(peers, fair=True), Orthanc(peers, fair=False)]
 
 
 def at_least(figure: str, factor: float, case: str | None = None) -> list[Aim]:

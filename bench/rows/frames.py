@@ -43,7 +43,7 @@ class Frames(Row):
         return [f"{kind}, {count} connection{'s' * (count > 1)}" for kind in kinds for count in (1, 10, 100)]
 
     def subjects(self, peers: Peers) -> Sequence[Subject]:
-        return [*archives(peers), StaticNginx()]
+        return [*archives(peers, in_ceph=True), StaticNginx()]
 
     def prepare(self, stage: Stage, subject: Subject) -> None:
         batch = self._batch(subject)

@@ -94,7 +94,7 @@ class ReadingRoomJourney(Row):
         return ["open a study"]
 
     def subjects(self, peers: Peers) -> Sequence[Subject]:
-        return archives(peers)
+        return archives(peers, in_ceph=True)
 
     def prepare(self, stage: Stage, subject: Subject) -> None:
         studies = [

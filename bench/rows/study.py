@@ -36,7 +36,7 @@ class Study(Row):
         return [_WADO, _GET, _MOVE]
 
     def subjects(self, peers: Peers) -> Sequence[Subject]:
-        return archives(peers)
+        return archives(peers, in_ceph=True)
 
     def prepare(self, stage: Stage, subject: Subject) -> None:
         fill(subject, stage.corpus, [self._batch(stage, subject)])

@@ -9,9 +9,12 @@ from pathlib import Path
 from bench.errors import ServerError
 from bench.network import free_port, listens
 from bench.processes import Program
+from bench.servers.ceph import STORE_NAME, S3Endpoint
 from bench.servers.region import ARCHIVE_NAME, NAMES, Region
 from services.gateway.rendering import render
 from services.gateway.settings import GatewaySettings
+
+_CACHE_MIB = 1024
 
 
 def nginx() -> str:
@@ -32,7 +35,9 @@ def as_root() -> list[str]:
 class Gateway:
     """One nginx for one archive."""
 
-    def __init__(self, directory: Path, region: Region, *, public: int, internal: int) -> None:
+    def __init__(
+        self, directory: Path, region: Region, *, public: int, internal: int, store: S3Endpoint | None = None
+    ) -> None:
         self.port = free_port()
         shown = region.server(NAMES.gateway_name)
         pages = directory / "ops"
@@ -47,6 +52,12 @@ class Gateway:
             tls_port=free_port(),
             ca_port=free_port(),
             status_port=free_port(),
+            again_port=free_port(),
+            store=store.address if store is not None else None,
+            store_name=STORE_NAME if store is not None else None,
+            store_root=store.ca_file if store is not None else None,
+            cache=directory / "cache",
+            cache_mib=_CACHE_MIB,
             certificate=shown.certificate,
             key=shown.key,
             region_root=region.root,

@@ -10,10 +10,15 @@ from pathlib import Path
 from bench.network import free_port
 from bench.processes import guarded
 from bench.servers.archive import ArchiveServer
+from bench.servers.ceph import CephProcesses, S3Endpoint, within
 from bench.servers.gateway import Gateway
 from bench.servers.postgres import PostgresServer
 from bench.servers.region import ARCHIVE_NAME, NAMES, Region
 from bench.subjects.subject import CALLING_AE, DimseAddress, Servers, WebAddress
+from infra.pki.private_files import write_private
+from services.archive.encryption.wrapping_keys import WrappingKeys
+
+_BUCKET = "packs"
 
 
 class _Guarded(ArchiveServer):
@@ -28,12 +33,14 @@ class _Guarded(ArchiveServer):
 
 
 class Archive(Servers):
-    """`python -m services.archive` on the file system store."""
+    """`python -m services.archive` on the file system store, or on the Ceph of the unpacked root `ceph`."""
 
     name = "archive"
 
-    def __init__(self) -> None:
+    def __init__(self, ceph: Path | None = None) -> None:
         super().__init__()
+        self._ceph = ceph
+        self._daemons: CephProcesses | None = None
         self._dimse = DimseAddress(0, "PACS")
         self._destination = free_port()
         self._web = WebAddress("")
@@ -46,11 +53,13 @@ class Archive(Servers):
         self._running.append(postgres)
         shown = region.server(ARCHIVE_NAME)
         tls = {"PACS_TLS_CERTIFICATE_FILE": str(shown.certificate), "PACS_TLS_KEY_FILE": str(shown.key)}
-        archive = _Guarded(directory, postgres.new_database(), region.jwks, **tls, **self._moving())
+        store = self._start_ceph(_made(directory / "ceph")) if self._ceph is not None else None
+        kept = _in_bucket(store, region, directory) if store is not None else {}
+        archive = _Guarded(directory, postgres.new_database(), region.jwks, **tls, **self._moving(), **kept)
         archive.start()
         self._running.append(archive)
         public, internal = archive.ports["http"], archive.ports["internal"]
-        gateway = Gateway(_made(directory / "gateway"), region, public=public, internal=internal)
+        gateway = Gateway(_made(directory / "gateway"), region, public=public, internal=internal, store=store)
         gateway.start()
         self._running.append(gateway)
         self._dimse = DimseAddress(archive.ports["dimse"], "PACS")
@@ -60,6 +69,15 @@ class Archive(Servers):
             region.root,
         )
 
+    def stop(self) -> None:
+        super().stop()
+        if self._daemons is not None:
+            self._daemons.stop()
+            self._daemons = None
+
+    def roots(self) -> Sequence[int]:
+        return [*super().roots(), *(self._daemons.pids if self._daemons is not None else [])]
+
     def dimse(self) -> DimseAddress:
         return self._dimse
 
@@ -68,6 +86,13 @@ class Archive(Servers):
 
     def destination(self) -> int:
         return self._destination
+
+    def _start_ceph(self, directory: Path) -> S3Endpoint:
+        assert self._ceph is not None  # noqa: S101 - asked for only where there is one
+        self._daemons = CephProcesses(directory, within(self._ceph, directory))
+        endpoint = self._daemons.start()
+        endpoint.make_bucket(_BUCKET)
+        return endpoint
 
     def _moving(self) -> dict[str, str]:
         """The client may ask for C-MOVE to itself."""
@@ -79,10 +104,31 @@ class Archive(Servers):
         }
 
     def configuration(self) -> str:
-        return (
-            "the product's defaults behind the product's gateway (TLS 1.3, a token with every request), packs in the"
-            " file system; every answer after fdatasync; PostgreSQL with fsync on"
+        where = (
+            "the file system"
+            if self._ceph is None
+            else "Ceph, encrypted (one OSD and radosgw of the product's image)"
         )
+        return (
+            "the product's defaults behind the product's gateway (TLS 1.3, a token with every request), packs in"
+            f" {where}; every answer after fdatasync; PostgreSQL with fsync on"
+        )
+
+
+def _in_bucket(store: S3Endpoint, region: Region, directory: Path) -> dict[str, str]:
+    """What the archive is told of the bucket, and of the gateway that may read it."""
+    files = {
+        "access": store.access_key.encode(), "secret": store.secret_key.encode(),
+        "wrapping": WrappingKeys.generate(NAMES.region, "2026-01-01T00:00:00Z").document(),
+    }  # fmt: skip
+    for name, content in files.items():
+        write_private(directory / name, content)
+    return {
+        "PACS_STORE": "rgw", "PACS_STORE_ENDPOINT": store.url, "PACS_STORE_BUCKET": _BUCKET,
+        "PACS_STORE_ACCESS_KEY_FILE": str(directory / "access"), "PACS_STORE_SECRET_KEY_FILE": str(directory / "secret"),
+        "PACS_STORE_CA_FILE": str(store.ca_file), "PACS_WRAPPING_KEYS_FILE": str(directory / "wrapping"),
+        "PACS_GATEWAY_KEY_FILE": str(region.gateway_key),
+    }  # fmt: skip
 
 
 def _made(directory: Path) -> Path:

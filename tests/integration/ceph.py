@@ -1,204 +1,22 @@
-"""A real Ceph for integration tests: mon, mgr, one OSD on a file and RGW with TLS, as plain processes.
+"""A real Ceph for integration tests, of Debian's packages.
 
-They are Debian's packages (bookworm: 16.2, older than what the product runs under Rook): what is shown with
-them is the S3 contract of the adapter, not the product's cluster. Everything lies in one temporary directory,
-listens on loopback and is ended by pid.
+They are older than what the product runs under Rook (bookworm: 16.2): what is shown with them is the S3 contract of the
+adapter, not the product's cluster.
 """
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
-import json
 import shutil
-import socket
-import ssl
-import subprocess
 import tempfile
-import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
-PROGRAMS = (
-    "ceph",
-    "ceph-authtool",
-    "ceph-mon",
-    "ceph-mgr",
-    "ceph-osd",
-    "monmaptool",
-    "radosgw",
-    "radosgw-admin",
-)
-START_SECONDS = 90.0
-STORE_NAME = "rgw.test"  # for clients that check names and not addresses, as nginx does
-OSD_BYTES = 4 << 30  # sparse
+from bench.servers.ceph import PROGRAMS, STORE_NAME, CephProcesses, S3Endpoint, write_certificates
 
-
-@dataclass(frozen=True, slots=True)
-class S3Endpoint:
-    """Where the gateway listens and with which credentials; `ca_file` signs its certificate."""
-
-    url: str
-    access_key: str
-    secret_key: str
-    ca_file: Path
-
-
-class CephProcesses:
-    """The daemons of one small cluster."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._conf = directory / "ceph.conf"
-        self._running: list[subprocess.Popen[bytes]] = []
-        self._s3_port = _free_port()
-
-    def start(self) -> S3Endpoint:
-        """Bring everything up and wait until the gateway answers an S3 request."""
-        deadline = time.monotonic() + START_SECONDS
-        fsid = str(uuid.uuid4())
-        self._write_configuration(fsid, _free_port())
-        for folder in ("mon", "mgr", "osd"):
-            (self._directory / folder).mkdir()
-        monmap = str(self._directory / "monmap")
-        self._run("monmaptool", "--create", "--fsid", fsid, "--addv", "a", self._mon, monmap)
-        self._run("ceph-mon", "--mkfs", "-i", "a", "--monmap", monmap, "--keyring", str(self._make_keys()))
-        self._spawn("ceph-mon", "-i", "a")
-        self._spawn("ceph-mgr", "-i", "x")
-        osd_uuid = str(uuid.uuid4())
-        self._ceph("osd", "new", osd_uuid)
-        self._run("ceph-osd", "--mkfs", "-i", "0", "--osd-uuid", osd_uuid)
-        self._spawn("ceph-osd", "-i", "0")
-        self._spawn("radosgw", "-n", "client.rgw")
-        self._wait_for_gateway(deadline)
-        user = json.loads(self._run("radosgw-admin", "user", "create", "--uid=pacs", "--display-name=pacs"))
-        key = user["keys"][0]
-        return S3Endpoint(
-            f"https://127.0.0.1:{self._s3_port}",
-            key["access_key"],
-            key["secret_key"],
-            self._directory / "ca.pem",
-        )
-
-    def stop(self) -> None:
-        """End the daemons, the last started first."""
-        for process in reversed(self._running):
-            process.terminate()
-        for process in reversed(self._running):
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-    def _write_configuration(self, fsid: str, mon_port: int) -> None:
-        here = self._directory
-        write_certificates(here)
-        self._mon = f"[v2:127.0.0.1:{mon_port}]"
-        self._conf.write_text(f"""
-[global]
-fsid = {fsid}
-mon_host = {self._mon}
-ms_bind_ipv4 = true
-public_addr = 127.0.0.1
-keyring = {here}/keyring
-admin_socket = {here}/$name.asok
-log_file = {here}/$name.log
-pid_file =
-run_dir = {here}
-mon_data = {here}/mon
-mgr_data = {here}/mgr
-osd_data = {here}/osd
-crash_dir = {here}
-osd_objectstore = bluestore
-bluestore_block_size = {OSD_BYTES}
-bluestore_block_db_create = false
-osd_class_dir = /usr/lib/x86_64-linux-gnu/rados-classes
-osd_memory_target = 939524096
-osd_crush_chooseleaf_type = 0
-osd_pool_default_size = 1
-osd_pool_default_min_size = 1
-osd_pool_default_pg_num = 1
-osd_pool_default_pg_autoscale_mode = off
-mon_allow_pool_size_one = true
-mon_data_avail_crit = 0
-mon_data_avail_warn = 0
-mgr_initial_modules =
-rgw_rados_pool_pg_num_min = 1
-[client.rgw]
-rgw_frontends = beast ssl_endpoint=127.0.0.1:{self._s3_port} ssl_certificate={here}/gateway.pem
-rgw_data = {here}
-""")
-
-    def _make_keys(self) -> Path:
-        """One keyring for all, which the monitor takes over into its own store when it is made."""
-        keyring = self._directory / "keyring"
-        everything = {"mon": "allow *", "osd": "allow *", "mgr": "allow *"}
-        for name, caps in {
-            "mon.": {"mon": "allow *"},
-            "client.admin": everything,
-            "mgr.x": everything,
-            "osd.0": {"mon": "allow profile osd", "mgr": "allow profile osd", "osd": "allow *"},
-            "client.rgw": {"mon": "allow rw", "osd": "allow rwx", "mgr": "allow rw"},
-        }.items():
-            create = [] if keyring.exists() else ["--create-keyring"]
-            grants = [word for service, what in caps.items() for word in ("--cap", service, what)]
-            self._run("ceph-authtool", *create, str(keyring), "--gen-key", "-n", name, *grants)
-        return keyring
-
-    def _wait_for_gateway(self, deadline: float) -> None:
-        context = ssl.create_default_context(cafile=str(self._directory / "ca.pem"))
-        while True:
-            for process in self._running:
-                if process.poll() is not None:
-                    raise RuntimeError(
-                        f"{process.args!r} ended with {process.returncode}:\n{self._last_words()}"
-                    )
-            try:
-                with (
-                    socket.create_connection(("127.0.0.1", self._s3_port), timeout=2) as plain,
-                    context.wrap_socket(plain, server_hostname="127.0.0.1") as wire,
-                ):
-                    wire.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-                    if b" 200 " in wire.recv(64):
-                        return
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    raise RuntimeError(
-                        f"RGW did not answer in {START_SECONDS} s ({error}):\n{self._last_words()}"
-                    ) from None
-            time.sleep(0.2)
-
-    def _last_words(self) -> str:
-        return "\n".join(
-            f"{path.name}: {path.read_text(errors='replace')[-600:]}"
-            for path in self._directory.glob("*.log")
-        )
-
-    def _spawn(self, program: str, *arguments: str) -> None:
-        with (self._directory / f"{program}.out").open("wb") as output:
-            command = [program, "--conf", str(self._conf), *arguments, "--foreground"]
-            self._running.append(subprocess.Popen(command, stdout=output, stderr=output))
-
-    def _ceph(self, *arguments: str) -> str:
-        return self._run("ceph", "--connect-timeout", "30", *arguments)
-
-    def _run(self, program: str, *arguments: str) -> str:
-        command = [program, *arguments, "--conf", str(self._conf)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{program} failed: {done.stderr[-1000:]}")
-        return done.stdout
+__all__ = ["STORE_NAME", "S3Endpoint", "running_ceph", "write_certificates"]
 
 
 @contextmanager
@@ -216,46 +34,3 @@ def running_ceph() -> Iterator[S3Endpoint]:
             yield processes.start()
         finally:
             processes.stop()
-
-
-def write_certificates(directory: Path) -> None:
-    """`ca.pem`, and `gateway.pem` with certificate and key for 127.0.0.1 and `STORE_NAME`."""
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test root")])
-    now = datetime.datetime.now(datetime.UTC)
-
-    def build(name: x509.Name, public: ec.EllipticCurvePublicKey, *, ca: bool) -> x509.Certificate:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(ca_name)
-            .public_key(public)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(minutes=5))
-            .not_valid_after(now + datetime.timedelta(hours=6))
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-            .add_extension(
-                x509.SubjectAlternativeName(
-                    [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName(STORE_NAME)]
-                ),
-                critical=False,
-            )
-            .sign(ca_key, hashes.SHA256())
-        )
-
-    gateway = build(
-        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")]), key.public_key(), ca=False
-    )
-    (directory / "ca.pem").write_bytes(
-        build(ca_name, ca_key.public_key(), ca=True).public_bytes(Encoding.PEM)
-    )
-    (directory / "gateway.pem").write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        + gateway.public_bytes(Encoding.PEM)
-    )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.archive.adapters.rgw_store import RgwStore
 from tests.integration.ceph import running_ceph
 from tests.integration.postgres import PostgresServer, postgres
 from tests.integration.region_door import resolve_locally
@@ -24,11 +23,7 @@ ACCEPTS = (None, "application/dicom; transfer-syntax=*", "application/octet-stre
 def region(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Iterator[Region]:
     with running_ceph() as endpoint, pytest.MonkeyPatch.context() as patch:
         resolve_locally(patch)
-        bucket = RgwStore.connect(
-            endpoint.url, "packs", access_key=endpoint.access_key, secret_key=endpoint.secret_key,
-            ca_file=endpoint.ca_file,
-        )  # fmt: skip
-        bucket._client.create_bucket(Bucket="packs")
+        endpoint.make_bucket("packs")
         yield from running_region(tmp_path_factory, postgres, endpoint)
 
 

@@ -7,7 +7,15 @@ from typing import Any
 
 from pydicom.uid import ImplicitVRLittleEndian
 
-from services.archive.index.header import Header, Identifiers, read_header, series_record, study_record
+from services.archive.index.element_memory import ElementMemory
+from services.archive.index.header import (
+    Header,
+    Identifiers,
+    new_memory,
+    read_header,
+    series_record,
+    study_record,
+)
 from services.archive.index.names import key_text
 from services.archive.index.records import InstanceRecord, PackContent, PackRecord, SeriesRecord, StudyRecord
 from services.packs.pack import Footer, PackedInstance, PackError
@@ -68,9 +76,9 @@ def content_of(
     series: dict[str, SeriesRecord] = {}
     instances: list[InstanceRecord] = []
     study: StudyRecord | None = None
-    unreadable = 0
+    unreadable, memory = 0, new_memory()
     for entry in footer.instances:
-        header = _header(footer, entry, read)
+        header = _header(footer, entry, read, memory)
         unreadable += not header.readable
         if study is None:
             study = study_record(header, footer.study_uid)
@@ -93,7 +101,7 @@ def content_of(
     return PackContent(pack, study, tuple(series.values()), tuple(instances)), unreadable
 
 
-def _header(footer: Footer, entry: PackedInstance, read: ReadRange) -> Header:
+def _header(footer: Footer, entry: PackedInstance, read: ReadRange, memory: ElementMemory) -> Header:
     identifiers = Identifiers(
         study_uid=footer.study_uid,
         series_uid=entry.series_uid,
@@ -101,11 +109,12 @@ def _header(footer: Footer, entry: PackedInstance, read: ReadRange) -> Header:
         sop_class_uid=entry.sop_class_uid,
         transfer_syntax=entry.transfer_syntax,
         data_offset=entry.data_offset,
+        header_length=entry.pixel_offset or entry.length,
         has_pixels=bool(entry.pixel_digest),
         pixel_vr=_pixel_vr(entry, read),
     )
     with instance_file(read, entry.offset, entry.length) as source:
-        return read_header(source, identifiers)
+        return read_header(source, identifiers, memory)
 
 
 def _pixel_vr(entry: PackedInstance, read: ReadRange) -> str:

@@ -19,11 +19,13 @@ from pydicom.filereader import read_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from services.archive.index.dicom_json import BINARY, JsonObject, dumps, encode
+from services.archive.index.element_memory import ElementMemory
 from services.archive.index.names import key_text, search_name
 from services.archive.index.query import pad_time
 from services.archive.index.records import SeriesRecord, StudyRecord
 
 DEFER_BYTES = 64 << 10
+REMEMBERED_BYTES = 256 << 10
 INFLATED_BYTES = 128 << 20
 _PIXEL_DATA = "7FE00010"
 _log = logging.getLogger(__name__)
@@ -44,7 +46,10 @@ SERIES_TAGS = (
 
 @dataclass(frozen=True, slots=True)
 class Identifiers:
-    """What the footer says of an instance; the JSON never contradicts it."""
+    """What the footer says of an instance; the JSON never contradicts it.
+
+    `header_length` bytes come before the value of its pixel data; all of it, where there is none.
+    """
 
     study_uid: str
     series_uid: str
@@ -52,6 +57,7 @@ class Identifiers:
     sop_class_uid: str
     transfer_syntax: str
     data_offset: int
+    header_length: int
     has_pixels: bool
     pixel_vr: str
 
@@ -78,15 +84,20 @@ class Header:
         return dumps(self.attributes)
 
 
-def read_header(source: BinaryIO, identifiers: Identifiers) -> Header:
+def new_memory() -> ElementMemory:
+    """What the headers of one pack are read with."""
+    return ElementMemory(read_data_set)
+
+
+def read_header(source: BinaryIO, identifiers: Identifiers, memory: ElementMemory | None = None) -> Header:
     """Decode the header of the Part 10 instance that starts at `source`'s beginning.
 
-    `source` must be seekable and end with the instance. Never raises for what the bytes hold.
+    `source` must be seekable and end with the instance. `memory` makes it quick where such headers were read before.
+    Never raises for what the bytes hold.
     """
     readable = True
     try:
-        data_set = read_data_set(source, identifiers.transfer_syntax, identifiers.data_offset)
-        attributes = encode(data_set, identifiers.bulk_uri)
+        attributes = _attributes(source, identifiers, memory)
     except (Exception, RecursionError):
         # Deliberately without the error's text: pydicom quotes values in it.
         _log.warning("header cannot be decoded", extra={"sop_instance_uid": identifiers.sop_instance_uid})
@@ -105,6 +116,20 @@ def read_header(source: BinaryIO, identifiers: Identifiers) -> Header:
     # Available Transfer Syntax UID: what `transfer-syntax=*` will bring, known before it is fetched.
     attributes["00083002"] = {"vr": "UI", "Value": [identifiers.transfer_syntax]}
     return Header(dict(sorted(attributes.items())), readable)
+
+
+def _attributes(source: BinaryIO, identifiers: Identifiers, memory: ElementMemory | None) -> JsonObject:
+    if memory is not None and identifiers.header_length <= REMEMBERED_BYTES:
+        found = memory.attributes(
+            source.read(identifiers.header_length),
+            identifiers.transfer_syntax,
+            identifiers.data_offset,
+            identifiers.bulk_uri,
+        )
+        if found is not None:
+            return found
+    data_set = read_data_set(source, identifiers.transfer_syntax, identifiers.data_offset)
+    return encode(data_set, identifiers.bulk_uri)
 
 
 def study_record(header: Header, study_uid: str) -> StudyRecord:

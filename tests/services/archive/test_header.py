@@ -11,19 +11,20 @@ from pydicom.dataset import Dataset as Item
 from pydicom.sequence import Sequence
 
 from services.archive.index.dicom_json import dumps, encode
+from services.archive.index.element_memory import ElementMemory
 from services.archive.index.header import Header, Identifiers, read_header, series_record, study_record
 from services.archive.index.names import KEY_CHARACTERS, key_text, normalise
 from services.packs.instance import scan
 from tests.services.archive.samples import file_bytes, synthetic
 
 
-def header_of(content: bytes) -> Header:
+def header_of(content: bytes, memory: ElementMemory | None = None) -> Header:
     found = scan(content)
     identifiers = Identifiers(
         found.study_uid, found.series_uid, found.sop_instance_uid, found.sop_class_uid, found.transfer_syntax,
-        found.data_offset, bool(found.pixel_digest), "OW",
+        found.data_offset, found.pixel_offset or found.length, bool(found.pixel_digest), "OW",
     )  # fmt: skip
-    return read_header(io.BytesIO(content), identifiers)
+    return read_header(io.BytesIO(content), identifiers, memory)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,9 @@ def test_sequences_deeper_than_the_stack_do_not_raise() -> None:
 def test_bytes_of_any_kind_are_a_header_or_an_unreadable_one(tail: bytes) -> None:
     content = synthetic("1.1")
     cut = content[: len(content) // 2] + tail
-    identifiers = Identifiers("1.2.3", "1.2.3.1", "1.1", "1.2", "1.2.840.10008.1.2.1", 0, False, "OW")
+    identifiers = Identifiers(
+        "1.2.3", "1.2.3.1", "1.1", "1.2", "1.2.840.10008.1.2.1", 0, len(cut), False, "OW"
+    )
     header = read_header(io.BytesIO(cut), identifiers)
     assert json.loads(header.dicom_json())["00080018"]["Value"] == ["1.1"]
 

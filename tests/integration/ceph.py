@@ -29,6 +29,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from bench.network import free_port
+
 PROGRAMS = (
     "ceph",
     "ceph-authtool",
@@ -61,13 +63,13 @@ class CephProcesses:
         self._directory = directory
         self._conf = directory / "ceph.conf"
         self._running: list[subprocess.Popen[bytes]] = []
-        self._s3_port = _free_port()
+        self._s3_port = free_port()
 
     def start(self) -> S3Endpoint:
         """Bring everything up and wait until the gateway answers an S3 request."""
         deadline = time.monotonic() + START_SECONDS
         fsid = str(uuid.uuid4())
-        self._write_configuration(fsid, _free_port())
+        self._write_configuration(fsid, free_port())
         for folder in ("mon", "mgr", "osd"):
             (self._directory / folder).mkdir()
         monmap = str(self._directory / "monmap")
@@ -253,9 +255,3 @@ def write_certificates(directory: Path) -> None:
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         + gateway.public_bytes(Encoding.PEM)
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -18,10 +18,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from bench.network import free_port
 from services.common.errors import BadRequest, Forbidden, NotFound, PacsError
 from services.common.problem import EXCEPTION_HANDLERS
 from services.packs.pack import Footer, PackError, verify
-from tests.integration.region_door import ServerFiles, free_port, listening
+from tests.integration.region_door import ServerFiles, listening
 from tests.services.edge.branch import ReceiptOffice
 from tests.waiting import wait_for
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
+from bench.network import free_port
 from tests.integration.dicom_peers import PROGRAMS
 from tests.waiting import wait_for
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-
-
-def free_port() -> int:
-    """A port that nobody listens on now; Orthanc cannot be told to choose one."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class Orthanc:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.network import free_port
 from infra.pki.certificates import KeyPair, ensure_receipt_key, ensure_server_certificate
 from infra.pki.enrolment import (
     StepCaSettings,
@@ -40,13 +41,6 @@ PASSPHRASE = b"a passphrase for tests only"
 ARCHIVE_NAME = "archive.pacs.svc"
 CACHE_MIB = 1024
 PROMETHEUS_NAME = "prometheus.monitoring.svc"
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def program(name: str, package: str) -> str:

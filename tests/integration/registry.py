@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from bench.network import free_port
 from toolchain import install
 from toolchain.registry_login import Credentials
 
@@ -45,8 +46,7 @@ class RegistryProcess:
 def registry(directory: Path) -> Iterator[RegistryProcess]:
     """Run a registry in `directory` until the block ends; what was pushed stays there."""
     directory.mkdir(parents=True, exist_ok=True)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     certificate, key = _identity(directory)
     (directory / "users").write_text(f"{PUSHER.username}:{_HASH}\n")
     configuration = {

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from bench.network import free_port
 from infra.components.scraping import prometheus_configuration
 from infra.config.region import load_region
 from tests.integration.archive_process import ArchiveProcess
-from tests.integration.region_door import ARCHIVE_NAME, Door, free_port, resolve_locally
+from tests.integration.region_door import ARCHIVE_NAME, Door, resolve_locally
 from tests.integration.test_remote_write import at_centre, centre
 from tests.services.archive.samples import synthetic
 from tests.services.archive.tokens import Issuer

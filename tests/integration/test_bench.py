@@ -106,7 +106,8 @@ def measured(result: RowResult) -> dict[str, set[str]]:
 def test_everyone_who_speaks_dimse_receives(stage: Stage) -> None:
     result = run(Everybody(), stage)
     assert measured(result) == {"8 slices": {"archive", "orthanc", "orthanc-defaults", "dcmtk", "pynetdicom"}}
-    assert all(outcome.figures[CPU][0] > 0 for outcome in result.outcomes)
+    # DCMTK may need less for eight small slices than one tick of the kernel's count.
+    assert all(outcome.figures[CPU][0] > 0 for outcome in result.outcomes if outcome.subject != "dcmtk")
     assert list(stage.work.iterdir()) == list(stage.memory.iterdir()) == []
 
 

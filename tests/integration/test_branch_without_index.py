@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from bench.network import free_port
 from services.packs.instance import scan
 from services.packs.pack import footer_of
 from tests.integration.archive_process import ArchiveProcess
 from tests.integration.ingest_centre import IngestCentre
 from tests.integration.postgres import PostgresServer, database, postgres
-from tests.integration.region_door import Door, free_port, resolve_locally
+from tests.integration.region_door import Door, resolve_locally
 from tests.integration.test_archive_end_to_end import eventually, send, stored
 from tests.integration.test_forwarding import Branch
 from tests.services.archive.samples import synthetic

@@ -15,9 +15,10 @@ from PIL import Image
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless
 
+from bench.network import free_port
 from services.packs.instance import scan
 from tests.integration.archive_process import ArchiveProcess
-from tests.integration.orthanc import Orthanc, free_port
+from tests.integration.orthanc import Orthanc
 from tests.integration.postgres import database, postgres
 from tests.integration.test_archive_end_to_end import available, digest_at, eventually, send, stored
 from tests.services.archive.samples import synthetic

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
+from bench.network import free_port
 from services.packs.instance import scan
 from tests.integration.archive_process import ArchiveProcess
 from tests.integration.dicom_peers import PROGRAMS, keys, responses, run
-from tests.integration.orthanc import Orthanc, free_port
+from tests.integration.orthanc import Orthanc
 from tests.integration.postgres import PostgresServer, postgres
 from tests.services.archive.samples import file_bytes, synthetic
 from tests.services.archive.tokens import Issuer

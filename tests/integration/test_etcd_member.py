@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bench.network import free_port
 from roles.kubernetes_node.library import etcd_member
 from toolchain import install
 
@@ -20,11 +20,6 @@ pytestmark = pytest.mark.integration
 
 MODULE = Path(etcd_member.__file__)
 START_SECONDS = 30.0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

@@ -20,12 +20,13 @@ import httpx
 import psycopg
 import pytest
 
+from bench.network import free_port
 from services.common.errors import NoRoom, Unavailable
 from services.edge.ports import Commitment
 from services.packs.pack import Footer, footer_of
 from tests.integration.ingest_centre import IngestCentre
 from tests.integration.postgres import PostgresServer, database, postgres
-from tests.integration.region_door import DOMAIN, Door, free_port, resolve_locally
+from tests.integration.region_door import DOMAIN, Door, resolve_locally
 from tests.scale import SCALE
 from tests.services.edge.adapters.test_receipt_judge import judge_of
 from tests.services.edge.branch import HandClock, ReceiptOffice, offer, seal

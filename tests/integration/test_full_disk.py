@@ -14,12 +14,13 @@ import pytest
 from pydicom import dcmread
 from pynetdicom.association import Association
 
+from bench.network import free_port
 from services.packs.instance import scan
 from services.packs.pack import verify
 from tests.integration.archive_process import ArchiveProcess
 from tests.integration.ingest_centre import IngestCentre
 from tests.integration.postgres import database, postgres
-from tests.integration.region_door import Door, free_port, resolve_locally
+from tests.integration.region_door import Door, resolve_locally
 from tests.integration.small_disk import SmallDisk, small_disk
 from tests.integration.test_archive_end_to_end import association, digest_at, eventually, send, stored
 from tests.integration.test_branch_without_index import WholeBranch

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from bench.network import free_port
 from infra.pki.private_files import clear_pem
 from infra.pki.region_ca import Authority, RegionNames, ensure_region_ca
 from services.common.clock import SystemClock
@@ -29,7 +30,6 @@ from tests.integration.region_door import (
     PASSPHRASE,
     PROMETHEUS_NAME,
     Door,
-    free_port,
     resolve_locally,
 )
 from tests.integration.upstream import Upstream

@@ -12,6 +12,7 @@ from socketserver import BaseRequestHandler, TCPServer
 import httpx
 import pytest
 
+from bench.network import free_port
 from infra.pki.certificates import ensure_server_certificate
 from infra.pki.region_ca import RegionNames, ensure_region_ca
 from services.common.tls import server_context
@@ -22,7 +23,6 @@ from tests.integration.region_door import (
     NAMES,
     PASSPHRASE,
     Door,
-    free_port,
     listening,
     resolve_locally,
 )

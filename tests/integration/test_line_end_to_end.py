@@ -18,6 +18,7 @@ import httpx
 import psycopg
 import pytest
 
+from bench.network import free_port
 from infra.pki.tokens import ensure_token_key, issue_token, public_jwks
 from services.packs.pack import verify
 from tests.integration.ingest_centre import IngestCentre
@@ -27,7 +28,6 @@ from tests.integration.region_door import (
     DOMAIN,
     PASSPHRASE,
     Door,
-    free_port,
     resolve_locally,
 )
 from tests.integration.test_forwarding import KILLS, Branch

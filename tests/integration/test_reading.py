@@ -15,13 +15,14 @@ from typing import Any
 import httpx
 import pytest
 
+from bench.network import free_port
 from services.archive.encryption.wrapping_keys import WrappingKeys
 from services.archive.reading.signing import CUSTOMER
 from services.packs.instance import scan
 from tests.integration.archive_process import ArchiveProcess
 from tests.integration.ceph import S3Endpoint
 from tests.integration.postgres import PostgresServer, postgres
-from tests.integration.region_door import ARCHIVE_NAME, DOMAIN, Door, free_port, program, resolve_locally
+from tests.integration.region_door import ARCHIVE_NAME, DOMAIN, Door, program, resolve_locally
 from tests.integration.small_s3 import SmallS3, running_small_s3
 from tests.integration.test_archive_end_to_end import available
 from tests.services.archive.samples import synthetic

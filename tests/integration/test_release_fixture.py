@@ -56,7 +56,8 @@ def restored(release: Release, postgres: PostgresServer) -> str:
 @pytest.fixture
 def archive(release: Release, restored: str, tmp_path: Path) -> Iterator[ArchiveProcess]:
     """This version's archive over the release's bucket and database, the schema brought up to date."""
-    shutil.copytree(release.directory / "packs", tmp_path / "packs")
+    for folder in release.bucket:
+        shutil.copytree(folder, tmp_path / folder.name)
     process = ArchiveProcess(
         tmp_path, restored, Issuer(), PACS_SITE="centre", PACS_STORE_DIRECTORY=str(tmp_path)
     )
@@ -90,9 +91,7 @@ def test_every_instance_is_read_back_with_the_digest_that_the_list_names(
 ) -> None:
     archive.start()
     with psycopg.connect(restored) as connection:
-        tombstones = set(
-            connection.execute("SELECT institution, sop_instance_uid, digest FROM tombstone").fetchall()
-        )
+        tombstones = set(connection.execute("SELECT institution, sop_instance_uid FROM tombstone").fetchall())
         conflicts = set(
             connection.execute("SELECT institution, sop_instance_uid, digest FROM conflict").fetchall()
         )
@@ -107,7 +106,7 @@ def test_every_instance_is_read_back_with_the_digest_that_the_list_names(
             kind = 'multipart/related; type="application/dicom"; transfer-syntax=*'
             accept = "application/dicom; transfer-syntax=*" if name in conflicts else kind
             answer = archive.get(path, Accept=accept, **bearer)
-            if name in tombstones:
+            if name[:2] in tombstones:
                 assert answer.status_code == 404
                 continue
             assert answer.status_code == 200, f"{path}: {answer.text[:300]}"
@@ -124,9 +123,13 @@ def test_the_packs_alone_give_the_rows_of_the_dump(
     empty = postgres.new_database()
     (archive.directory / "dsn").write_text(empty)
     archive.run("migrate")
-    copy_tombstones(restored, empty)
+    if not release.tombstones:
+        copy_tombstones(restored, empty)
     done = json.loads(archive.run("rebuild"))
-    assert done == {"packs": len(release.packs), "entered": len(release.packs), "damaged": 0, "tombstones": 0}
+    assert done == {
+        "packs": len(release.packs), "entered": len(release.packs), "damaged": 0,
+        "tombstones": len(release.tombstones),
+    }  # fmt: skip
     for table, query in ROWS.items():
         then, now = rows(restored, query), rows(empty, query)
         assert then, f"the dump has no row in {table}: it shows nothing"
@@ -140,7 +143,7 @@ def rows(dsn: str, query: str) -> list[Any]:
 
 
 def copy_tombstones(source: str, target: str) -> None:
-    """Tombstones are documents of their own (contracts, section 11): a rebuild is given them."""
+    """Before they were objects in the bucket, tombstones were rows alone: a rebuild is given them."""
     with psycopg.connect(source) as old, psycopg.connect(target) as new:
         rows = old.execute(
             "SELECT institution, site, sop_instance_uid, digest, reason, deleted_by, deleted_at FROM tombstone"

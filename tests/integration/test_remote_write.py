@@ -17,6 +17,7 @@ import httpx
 import pytest
 import yaml
 
+from bench.network import free_port
 from infra.components.observability import web_configuration
 from services.common.clock import SystemClock
 from services.enrolment.identity import IdentityFiles
@@ -24,7 +25,6 @@ from services.gateway.settings import RefusedSite
 from tests.integration.region_door import (
     PROMETHEUS_NAME,
     Door,
-    free_port,
     program,
     resolve_locally,
     running,

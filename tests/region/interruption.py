@@ -21,7 +21,17 @@ _WAYS: dict[str, Callable[[int], None]] = {
     "TERM": lambda pid: os.kill(pid, signal.SIGTERM),
 }
 _TEMPORARY = Path(tempfile.gettempdir())
-_OURS = ("automation-", "pulumi", "ansible_", "ansible-local-", "kubeconfig", "nspawn-", "pacs-", "runner")
+_OURS = (
+    "automation-",
+    "pulumi",
+    "ansible_",
+    "ansible-local-",
+    "kubeconfig",
+    "nspawn-",
+    "pacs-load-",
+    "pacs-verify-",
+    "runner",
+)
 _LIVING_ON = (b"infra.hosts.", b"systemd-nspawn")
 
 

@@ -27,6 +27,8 @@ from toolchain.progress import Progress
 CLIENT_CPU = "client CPU s per 1000"
 SETTLE_SECONDS = 20.0
 """How long the work that a measurement left behind (sealing, checkpoints) may take before the next one begins."""
+_IDLE_SECONDS = 0.05
+"""CPU time in half a second of a subject that does nothing: Ceph's daemons talk to each other all the time."""
 
 _FAULTS = (BenchError, ToolchainError, httpx.HTTPError, OSError, SubprocessError, ValueError)
 
@@ -153,7 +155,7 @@ class RowRunner:
         while time.monotonic() < deadline:
             time.sleep(0.5)
             now = cpu_seconds(subject.roots())
-            if now - last <= 0.02:
+            if now - last <= _IDLE_SECONDS:
                 return
             last = now
 

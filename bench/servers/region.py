@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from infra.pki.certificates import ensure_server_certificate
+from infra.pki.certificates import ensure_receipt_key, ensure_server_certificate
 from infra.pki.private_files import ensure_secret, write_private
 from infra.pki.region_ca import RegionNames, ensure_region_ca, revocation_list
 from infra.pki.tokens import EVERY, MAX_LIFETIME, Scope, ensure_token_key, issue_token, public_jwks
@@ -18,7 +18,7 @@ _PASSPHRASE = b"only for this run"
 
 @dataclass(frozen=True)
 class ServerFiles:
-    """Where a server's certificate chain and its key lie."""
+    """Where a certificate chain and its key lie."""
 
     certificate: Path
     key: Path
@@ -44,6 +44,14 @@ class Region:
             self._authorities, self._secrets, _PASSPHRASE, [name], datetime.now(UTC)
         )
         files = ServerFiles(self.directory / f"{name}.crt", self.directory / f"{name}.key")
+        write_private(files.certificate, pair.chain_pem)
+        write_private(files.key, pair.key_pem)
+        return files
+
+    def receipts(self) -> ServerFiles:
+        """By what the archive signs receipts."""
+        pair = ensure_receipt_key(self._authorities, self._secrets, _PASSPHRASE, datetime.now(UTC))
+        files = ServerFiles(self.directory / "receipts.crt", self.directory / "receipts.key")
         write_private(files.certificate, pair.chain_pem)
         write_private(files.key, pair.key_pem)
         return files

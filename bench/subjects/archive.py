@@ -121,13 +121,15 @@ def _in_bucket(store: S3Endpoint, region: Region, directory: Path) -> dict[str, 
         "access": store.access_key.encode(), "secret": store.secret_key.encode(),
         "wrapping": WrappingKeys.generate(NAMES.region, "2026-01-01T00:00:00Z").document(),
     }  # fmt: skip
+    receipts = region.receipts()
     for name, content in files.items():
         write_private(directory / name, content)
     return {
         "PACS_STORE": "rgw", "PACS_STORE_ENDPOINT": store.url, "PACS_STORE_BUCKET": _BUCKET,
         "PACS_STORE_ACCESS_KEY_FILE": str(directory / "access"), "PACS_STORE_SECRET_KEY_FILE": str(directory / "secret"),
         "PACS_STORE_CA_FILE": str(store.ca_file), "PACS_WRAPPING_KEYS_FILE": str(directory / "wrapping"),
-        "PACS_GATEWAY_KEY_FILE": str(region.gateway_key),
+        "PACS_GATEWAY_KEY_FILE": str(region.gateway_key), "PACS_RECEIPT_KEY_FILE": str(receipts.key),
+        "PACS_RECEIPT_CERTIFICATE_FILE": str(receipts.certificate),
     }  # fmt: skip
 
 

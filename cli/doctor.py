@@ -89,6 +89,7 @@ def _local_hosts(stack: str, region: RegionConfig) -> list[Check]:
         kernel.links(),
         kernel.nftables(),
         kernel.loop_devices(0 if running else len(disks)),
+        kernel.file_watchers(hosts),
     ]
     if shutil.which("ip"):
         networks = {

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from cli.machine.check import Check
 
+INOTIFY_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
+WATCHERS_OF_A_HOST = 30
+"""inotify instances: 27 were counted on a control plane with its systemd, containerd and pods."""
 _TRIAL_SECONDS = 20
 
 
@@ -70,6 +73,21 @@ def loop_devices(
         ""
         if enough
         else "Free some (losetup --list shows their files), or declare fewer disks in the stack file.",
+    )
+
+
+def file_watchers(hosts: int, limit: Path = INOTIFY_INSTANCES) -> Check:
+    """What the parts of Kubernetes and systemd on `hosts` hosts watch files with: they share one kernel and one user.
+
+    Where it does not suffice, kube-proxy ends with "too many open files", and pods do not reach Services.
+    """
+    found, needed = int(limit.read_text(encoding="ascii")), WATCHERS_OF_A_HOST * hosts
+    return Check(
+        "file watchers",
+        "ok" if found >= needed else "missing",
+        f"fs.inotify.max_user_instances={found}",
+        str(needed),
+        "" if found >= needed else f"sysctl --write fs.inotify.max_user_instances={max(512, needed)}",
     )
 
 

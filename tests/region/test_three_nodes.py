@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
+from cli.machine.kernel import INOTIFY_INSTANCES
 from infra.components.cluster import PLAY, PLAYBOOK, network_variables, node_variables
 from infra.components.hosts import node_spec
 from infra.config.region import CONFIG_KEY, RegionConfig, parse_region, stack_file
@@ -154,7 +155,16 @@ def _run(*command: str, given: str | None = None) -> str:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Trio]:
+def watchers() -> Iterator[None]:
+    """Enough of them for these hosts and those of the local stack, which may run beside them."""
+    before = INOTIFY_INSTANCES.read_text(encoding="ascii")
+    INOTIFY_INSTANCES.write_text(f"{max(int(before), 512)}\n", encoding="ascii")
+    yield
+    INOTIFY_INSTANCES.write_text(before, encoding="ascii")
+
+
+@pytest.fixture(scope="module")
+def cluster(watchers: None) -> Iterator[Trio]:
     """Three hosts with a cluster on them, made by the play; nothing of them stays."""
     region = trio()
     state = state_directory(STACK)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from cli.machine import kernel
 
 
@@ -37,6 +39,17 @@ def test_a_driver_without_a_limit_always_has_another_one(tmp_path: Path) -> None
 
 def test_a_machine_without_the_loop_driver_is_told_so(tmp_path: Path) -> None:
     assert kernel.loop_devices(1, tmp_path, tmp_path).outcome == "missing"
+
+
+@pytest.mark.parametrize(("hosts", "outcome"), [(2, "ok"), (4, "ok"), (5, "missing")])
+def test_many_hosts_need_more_file_watchers_than_a_kernel_gives(
+    hosts: int, outcome: str, tmp_path: Path
+) -> None:
+    limit = tmp_path / "max_user_instances"
+    limit.write_text("128\n", encoding="ascii")
+    check = kernel.file_watchers(hosts, limit)
+    assert check.outcome == outcome
+    assert (check.action == "sysctl --write fs.inotify.max_user_instances=512") == (outcome == "missing")
 
 
 def test_overlay_is_found_where_the_kernel_lists_it() -> None:

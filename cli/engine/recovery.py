@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from cli.engine.workspace import RUN, Layout
 from cli.errors import StepError
+from infra.providers.play_run import end_connections
 from toolchain.progress import Progress
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def end_orphans(layout: Layout, progress: Progress) -> int:
     not touched.
     """
     ended = _end(layout, progress)
+    end_connections(layout.runs)
     shutil.rmtree(layout.runs, ignore_errors=True)
     return ended
 

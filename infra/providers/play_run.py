@@ -13,13 +13,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
 
+_END_SECONDS = 10.0
 REQUEST, REPORT = "request.json", "report.json"
 
 
@@ -89,4 +90,18 @@ def _private_directory(state_dir: Path) -> Iterator[Path]:
     base = state_dir / "run"
     base.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(prefix="p", dir=base) as name:
-        yield Path(name)
+        try:
+            yield Path(name)
+        finally:
+            end_connections(base, Path(name).name)
+
+
+def end_connections(runs: Path, run: str = "*") -> None:
+    """End the ssh connections of a run, or of all below `runs`: Ansible keeps them open for the next task.
+
+    They would live a minute longer than their hosts, and hide whose they are.
+    """
+    for socket in runs.glob(f"{run}/ssh/*"):
+        command = ["ssh", "-F", "/dev/null", "-o", f"ControlPath={socket}", "-O", "exit", "master"]
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(command, capture_output=True, timeout=_END_SECONDS, check=False)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from infra.providers.play_run import PROJECT, REQUEST, PlayRequest, run_play, write_private
+from infra.providers.play_run import PROJECT, REQUEST, PlayRequest, end_connections, run_play, write_private
 from tests.infra.providers.test_play_process import SECRET, host, request
 
 PLAY = """
@@ -53,6 +53,25 @@ def test_a_play_changes_once_finds_drift_in_check_mode_and_repairs_exactly_that(
     assert all(SECRET not in path.read_text(errors="replace") for path in left)
     assert list((tmp_path / "state/run").iterdir()) == []
     assert stat.S_IMODE((tmp_path / "state/run").stat().st_mode) == 0o700
+
+
+def test_the_connections_of_a_run_are_told_to_end_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh, told = tmp_path / "bin/ssh", tmp_path / "told"
+    ssh.parent.mkdir()
+    ssh.write_text(f'#!/bin/sh\necho "$*" >> {told}\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ssh.parent}:{os.environ['PATH']}")
+    for name in ("p1", "p2"):
+        (tmp_path / "run" / name / "ssh").mkdir(parents=True)
+        (tmp_path / "run" / name / "ssh/socket").touch()
+    end_connections(tmp_path / "run", "p1")
+    assert told.read_text().splitlines() == [
+        f"-F /dev/null -o ControlPath={tmp_path}/run/p1/ssh/socket -O exit master"
+    ]
+    end_connections(tmp_path / "run")
+    assert len(told.read_text().splitlines()) == 3
 
 
 @pytest.mark.integration

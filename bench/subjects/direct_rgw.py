@@ -55,15 +55,16 @@ class DirectRgw:
         found: dict[str, tuple[str, Mapping[str, str]]] = {}
         for kind, *fields in (line.split(" ") for line in text.splitlines()):
             if kind == "P":
-                target, key, digest = fields
-                secret = {
-                    f"{_CUSTOMER}algorithm": "AES256",
-                    f"{_CUSTOMER}key": key,
-                    f"{_CUSTOMER}key-md5": digest,
-                }
-                packs.append((target, {} if key == "-" else secret))
+                packs.append((fields[0], _secret(key=fields[1], md5=fields[2])))
             elif kind == "I":
-                target, secret = packs[int(fields[1]) - 1]
+                target, headers = packs[int(fields[1]) - 1]
                 first, length = map(int, fields[6].split(":"))
-                found[fields[0]] = (target, {**secret, "Range": f"bytes={first}-{first + length - 1}"})
+                found[fields[0]] = (target, {**headers, "Range": f"bytes={first}-{first + length - 1}"})
         return found
+
+
+def _secret(key: str, md5: str) -> Mapping[str, str]:
+    """The headers of SSE-C; none for an object in clear."""
+    if key == "-":
+        return {}
+    return {f"{_CUSTOMER}algorithm": "AES256", f"{_CUSTOMER}key": key, f"{_CUSTOMER}key-md5": md5}

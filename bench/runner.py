@@ -52,8 +52,8 @@ class _Course:
 class RowRunner:
     """One run of one row."""
 
-    def __init__(self, row: Row, stage: Stage, repeats: int, progress: Progress) -> None:
-        self._row, self._stage, self._repeats, self._progress = row, stage, repeats, progress
+    def __init__(self, row: Row, stage: Stage, progress: Progress) -> None:
+        self._row, self._stage, self._repeats, self._progress = row, stage, stage.repeats, progress
         self._subjects = list(row.subjects(stage.peers))
         self._courses = {
             (case, subject.name): _Course() for case in row.cases(stage) for subject in self._subjects
@@ -176,8 +176,3 @@ def _children_seconds() -> float:
     """CPU seconds of the processes that were started here and have ended: the clients."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def repeats(*, quick: bool) -> int:
-    """Five; three where the answer must come soon."""
-    return 3 if quick else 5

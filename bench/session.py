@@ -22,7 +22,7 @@ from bench.plots import plot
 from bench.report import document
 from bench.results import RowResult, Run, load_row, run_from_json, to_json
 from bench.rows.row import Row, Stage
-from bench.runner import RowRunner, repeats
+from bench.runner import RowRunner
 from toolchain.paths import REPOSITORY, cache_directory
 from toolchain.progress import Progress
 
@@ -66,7 +66,7 @@ class Session:
                 name, f"measured at {kept.measured_at} for this commit; --again measures it anew"
             )
             return kept
-        result = RowRunner(row, stage, repeats(quick=self.quick), self.progress).run()
+        result = RowRunner(row, stage, self.progress).run()
         file.write_text(to_json(result), encoding="utf-8")
         self.progress.done(
             name, f"{result.title}: {'with failures' if result.failures else 'measured'}", result.seconds

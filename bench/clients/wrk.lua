@@ -1,5 +1,6 @@
--- wrk's script: asks for the paths in the file BENCH_PATHS, thread by thread, over and over, with the headers in
--- BENCH_HEADERS (`Name: value` lines), at loopback whatever the URL's name; prints its findings as one line of JSON.
+-- wrk's script: asks for the paths in the file BENCH_PATHS (behind a path, tabs and headers of its own), over and over,
+-- with the headers in BENCH_HEADERS (`Name: value` lines), at loopback whatever the URL's name; each thread begins with
+-- its own part of them. Prints its findings as one line of JSON.
 function wrk.resolve(host, service)
     wrk.addrs = wrk.lookup("127.0.0.1", service)
 end
@@ -18,10 +19,17 @@ function init(args)
         local name, value = line:match("^([^:]+): (.*)$")
         headers[name] = value
     end
-    for path in io.lines(os.getenv("BENCH_PATHS")) do
-        requests[#requests + 1] = wrk.format("GET", path, headers)
+    for line in io.lines(os.getenv("BENCH_PATHS")) do
+        local path, own = line:match("^([^\t]+)(.*)$")
+        local all = headers
+        if own ~= "" then
+            all = {}
+            for name, value in pairs(headers) do all[name] = value end
+            for name, value in own:gmatch("\t([^:]+): ([^\t]*)") do all[name] = value end
+        end
+        requests[#requests + 1] = wrk.format("GET", path, all)
     end
-    position = number * 7919
+    position = math.floor(number * #requests / tonumber(os.getenv("BENCH_THREADS"))) - 1
 end
 
 function request()

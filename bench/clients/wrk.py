@@ -50,11 +50,15 @@ class Load:
 
 @dataclass(frozen=True)
 class Asking:
-    """What is asked for: paths below the address, and what every answer must have at least, in bytes."""
+    """What is asked for: paths below the address, and what every answer must have at least, in bytes.
+
+    `own` are headers of each path, in the same order, where there are any.
+    """
 
     paths: Sequence[str]
     accept: str
     smallest: int = 1
+    own: Sequence[Mapping[str, str]] = ()
 
 
 def run(
@@ -63,7 +67,13 @@ def run(
     """Ask for `seconds`. Raises ClientError where an answer was no success, or bytes are missing."""
     scratch.mkdir(parents=True, exist_ok=True)
     paths, headers = scratch / "paths", scratch / "headers"
-    paths.write_text("".join(f"{address.path}{path}\n" for path in asking.paths))
+    own = asking.own or [{}] * len(asking.paths)
+    lines = zip(asking.paths, own, strict=True)
+    paths.write_text(
+        "".join(
+            "\t".join([address.path + path, *map(": ".join, more.items())]) + "\n" for path, more in lines
+        )
+    )
     wanted: Mapping[str, str] = {"Accept": asking.accept, "Accept-Encoding": "gzip", **address.headers}
     headers.write_text("".join(f"{name}: {value}\n" for name, value in wanted.items()))
     threads = min(2, connections)
@@ -76,6 +86,7 @@ def run(
         **peers.environment,
         "BENCH_PATHS": str(paths),
         "BENCH_HEADERS": str(headers),
+        "BENCH_THREADS": str(threads),
     }
     try:
         done = subprocess.run(

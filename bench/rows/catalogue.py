@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.rows.cold import ColdFrames
 from bench.rows.frames import Frames
 from bench.rows.growth import Growth
 from bench.rows.metadata import Metadata
@@ -17,6 +18,6 @@ from bench.rows.study import Study
 def rows() -> dict[int, Row]:
     """Number -> row, in the order in which they are measured."""
     found: list[Row] = [
-        Receive(), Store(), Growth(), Stow(), Frames(), Metadata(), Search(), Study(), ReadingRoomJourney()
+        Receive(), Store(), Growth(), Stow(), Frames(), ColdFrames(), Metadata(), Search(), Study(), ReadingRoomJourney()
     ]  # fmt: skip
     return {row.number: row for row in found}

@@ -39,6 +39,11 @@ class Stage:
         """How long a subject is asked as fast as it answers."""
         return 3 if self.quick else 10
 
+    @property
+    def repeats(self) -> int:
+        """Five; three where the answer must come soon."""
+        return 3 if self.quick else 5
+
 
 class Row(ABC):
     """One row. Its subjects run side by side and are measured in turn."""

@@ -17,6 +17,8 @@ from bench.errors import ServerError
 from toolchain.paths import REPOSITORY
 
 _LISTENERS = 3
+INSTITUTION = "yanan"
+"""Whose images it takes."""
 
 
 class ArchiveServer:
@@ -27,7 +29,7 @@ class ArchiveServer:
         (directory / "tokens.jwks").write_text(jwks)
         (directory / "dsn").write_text(dsn)
         self.environment = {
-            "PACS_REGION": "local", "PACS_INSTITUTION": "yanan", "PACS_SITE": "yanchang",
+            "PACS_REGION": "local", "PACS_INSTITUTION": INSTITUTION, "PACS_SITE": "yanchang",
             "PACS_HTTP_HOST": "127.0.0.1", "PACS_HTTP_PORT": "0", "PACS_INTERNAL_PORT": "0",
             "PACS_DIMSE_HOST": "127.0.0.1", "PACS_DIMSE_PORT": "0", "PACS_AE_TITLE": "PACS",
             "PACS_DIMSE_CALLERS": json.dumps([{"ae_title": "MODALITY", "network": "127.0.0.0/8"}]),

@@ -40,7 +40,7 @@ PROGRAMS = (
 )
 START_SECONDS = 90.0
 STORE_NAME = "rgw.test"  # for clients that check names and not addresses, as nginx does
-OSD_BYTES = 4 << 30  # sparse
+OSD_BYTES = 16 << 30  # sparse
 
 
 @dataclass(frozen=True, slots=True)

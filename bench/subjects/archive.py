@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.network import free_port
 from bench.processes import guarded
-from bench.servers.archive import ArchiveServer
+from bench.servers.archive import INSTITUTION, ArchiveServer
 from bench.servers.ceph import CephProcesses, S3Endpoint, within
 from bench.servers.gateway import Gateway
 from bench.servers.postgres import PostgresServer
@@ -43,7 +43,7 @@ class Archive(Servers):
         self._daemons: CephProcesses | None = None
         self._dimse = DimseAddress(0, "PACS")
         self._destination = free_port()
-        self._web = WebAddress("")
+        self._web = self._store = self._internal = WebAddress("")
 
     def start(self, directory: Path) -> None:
         region = Region(directory / "region")
@@ -59,6 +59,14 @@ class Archive(Servers):
         archive.start()
         self._running.append(archive)
         public, internal = archive.ports["http"], archive.ports["internal"]
+        if store is not None:
+            self._store = WebAddress(store.url, ca_file=store.ca_file)
+        key = region.gateway_key.read_text().strip()
+        self._internal = WebAddress(
+            f"https://{ARCHIVE_NAME}:{internal}/reading/v1",
+            {"X-Pacs-Gateway-Key": key, "X-Pacs-Institutions": INSTITUTION},
+            region.root,
+        )
         gateway = Gateway(_made(directory / "gateway"), region, public=public, internal=internal, store=store)
         gateway.start()
         self._running.append(gateway)
@@ -76,7 +84,7 @@ class Archive(Servers):
             self._daemons = None
 
     def roots(self) -> Sequence[int]:
-        return [*super().roots(), *(self._daemons.pids if self._daemons is not None else [])]
+        return [*super().roots(), *self.daemons()]
 
     def dimse(self) -> DimseAddress:
         return self._dimse
@@ -86,6 +94,18 @@ class Archive(Servers):
 
     def destination(self) -> int:
         return self._destination
+
+    def store(self) -> WebAddress:
+        """The object store behind it."""
+        return self._store
+
+    def internal(self) -> WebAddress:
+        """Where it tells the gateway which bytes lie where (contracts, section 22)."""
+        return self._internal
+
+    def daemons(self) -> Sequence[int]:
+        """The processes of the object store."""
+        return self._daemons.pids if self._daemons is not None else []
 
     def _start_ceph(self, directory: Path) -> S3Endpoint:
         assert self._ceph is not None  # noqa: S101 - asked for only where there is one

@@ -22,7 +22,7 @@ from services.archive.ports import Index, ObjectStore
 from services.archive.tombstones.burial import Burial
 from services.archive.tombstones.rejection import rejections_in
 from services.common.clock import Clock, rfc3339
-from services.packs.pack import Footer, sha256_of
+from services.packs.pack import Footer
 from services.packs.receipts import Receipt, ReceiptSigner
 
 _log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class ArchiveSink:
 
     def store(self, path: Path, footer: Footer) -> None:
         """See `PackSink`. Raises one of `services.archive.errors`."""
-        self._put(path, footer, sha256_of(path))
+        self._put(path, footer, None)
 
     def commit(self, path: Path, footer: Footer) -> None:
         """See `PackSink`. Raises `PackError`, or one of `services.archive.errors`."""
@@ -99,7 +99,7 @@ class ArchiveSink:
         with translate_store():
             self._enter(footer, read, length)
 
-    def _put(self, path: Path, footer: Footer, sha256: str) -> None:
+    def _put(self, path: Path, footer: Footer, sha256: str | None) -> None:
         with translate_store():
             self._store.put(footer.key, path, path.stat().st_size, sha256)
         if self._outbox is not None:

@@ -68,11 +68,12 @@ class ObjectStore(Protocol):
     (`ValueError` otherwise).
     """
 
-    def put(self, key: str, source: Path | BinaryIO, length: int, sha256: str) -> None:
+    def put(self, key: str, source: Path | BinaryIO, length: int, sha256: str | None) -> None:
         """Store `length` bytes of `source` whose SHA-256 is `sha256` (lower-case hex); durable on return.
 
         The same content again is success. A `Path` names a finished file that nobody will change: an
-        adapter may link it instead of copying. Raises `ObjectConflict`, `ObjectDamaged`, `StoreOutOfRoom`.
+        adapter may link it instead of copying. None in place of its SHA-256: the caller has written this file, and
+        nobody announced what it should be. Raises `ObjectConflict`, `ObjectDamaged`, `StoreOutOfRoom`.
         """
 
     def size(self, key: str) -> int:

@@ -185,6 +185,28 @@ def find_record(descriptor: int, key: bytes, position: int, size: int) -> Found:
     It is read piece by piece, whatever its length, and not through a mapping, where an unreadable sector
     would end the process. Raises `RecordTorn` or `RecordDamaged`.
     """
+    encoded, start, end = _locate(descriptor, key, position, size)
+    check = zlib.crc32(encoded)
+    for offset in range(start, end, _PIECE):
+        check = zlib.crc32(_read(descriptor, offset, min(_PIECE, end - offset)), check)
+    _compare(check, _read(descriptor, end, _CHECK.size))
+    return Found(_decode(encoded), start, end - start, end + _CHECK.size)
+
+
+def read_record(descriptor: int, key: bytes, position: int, size: int) -> tuple[RecordHeader, memoryview]:
+    """Header and body of the record that `find_record` would find: a short body in memory, a long one mapped."""
+    encoded, start, end = _locate(descriptor, key, position, size)
+    if end - start > _PIECE:
+        found = find_record(descriptor, key, position, size)
+        return found.header, _map_body(descriptor, found)
+    content = memoryview(_read(descriptor, start, end - start + _CHECK.size))
+    body = content[: end - start]
+    _compare(zlib.crc32(body, zlib.crc32(encoded)), content[end - start :])
+    return _decode(encoded), body
+
+
+def _locate(descriptor: int, key: bytes, position: int, size: int) -> tuple[bytes, int, int]:
+    """The header of a record as it is written, and where its body starts and ends."""
     start = position + _PREFIX.size
     if start > size:
         raise RecordTorn(f"{size - position} bytes are too few for a record")
@@ -192,23 +214,25 @@ def find_record(descriptor: int, key: bytes, position: int, size: int) -> Found:
     _, _, header_length, length, _ = _PREFIX.unpack(prefix)
     if prefix != _prefix(key, header_length, length) or header_length > MAX_HEADER_BYTES:
         raise RecordDamaged("no record starts there")
-    end = start + header_length + length + _CHECK.size
-    if end > size:
-        raise RecordTorn(f"{end - size} bytes of the record are missing")
-    encoded = _read(descriptor, start, header_length)
-    check = zlib.crc32(encoded)
-    for offset in range(start + header_length, end - _CHECK.size, _PIECE):
-        check = zlib.crc32(_read(descriptor, offset, min(_PIECE, end - _CHECK.size - offset)), check)
-    if check != _CHECK.unpack(_read(descriptor, end - _CHECK.size, _CHECK.size))[0]:
-        raise RecordDamaged("the CRC-32 of a record does not fit its bytes")
+    end = start + header_length + length
+    if end + _CHECK.size > size:
+        raise RecordTorn(f"{end + _CHECK.size - size} bytes of the record are missing")
+    return _read(descriptor, start, header_length), start + header_length, end
+
+
+def _decode(encoded: bytes) -> RecordHeader:
     try:
-        header = RecordHeader(**json.loads(encoded))
+        return RecordHeader(**json.loads(encoded))
     except (ValueError, TypeError) as error:
         raise RecordDamaged("the record's header is of another version") from error
-    return Found(header, start + header_length, length, end)
 
 
-def map_body(descriptor: int, found: Found) -> memoryview:
+def _compare(check: int, written: Buffer) -> None:
+    if check != _CHECK.unpack(written)[0]:
+        raise RecordDamaged("the CRC-32 of a record does not fit its bytes")
+
+
+def _map_body(descriptor: int, found: Found) -> memoryview:
     """The body of a record, mapped: as much memory as is looked at, and that the kernel may take back."""
     if not found.length:
         return memoryview(b"")

@@ -146,7 +146,7 @@ class SegmentLog:
         )
 
     def read(self, record: Record) -> memoryview:
-        """The body of a record that is not released, mapped and not held in memory. Raises `RecordDamaged`."""
+        """The body of a record that is not released, a long one mapped and not held in memory. Raises `RecordDamaged`."""
         with self._lock:
             segment = self._segments.get(record.segment)
         if segment is None:

@@ -24,8 +24,7 @@ from services.packs.record import (
     Record,
     RecordDamaged,
     RecordTorn,
-    find_record,
-    map_body,
+    read_record,
 )
 from services.packs.segment_scan import scan_segment
 
@@ -93,12 +92,13 @@ class SegmentFile:
         return records
 
     def read(self, record: Record) -> memoryview:
-        """The body of a record, mapped once all of it was checked. Raises `RecordDamaged`."""
+        """The body of a record once all of it was checked; a long one is mapped. Raises `RecordDamaged`."""
         try:
             with self.path.open("rb") as file:
-                found = find_record(file.fileno(), self.key, record.offset, os.fstat(file.fileno()).st_size)
-                if found.header == record.header:
-                    return map_body(file.fileno(), found)
+                size = os.fstat(file.fileno()).st_size
+                header, body = read_record(file.fileno(), self.key, record.offset, size)
+                if header == record.header:
+                    return body
         except FileNotFoundError as error:
             raise RecordDamaged(f"{self.path.name} is gone") from error
         except RecordTorn as error:

@@ -13,6 +13,7 @@ from bench.peers import Peers, obtain
 from bench.processes import accounts
 from bench.results import CPU, RowResult
 from bench.rows.archives import archives
+from bench.rows.cold import ColdFrames
 from bench.rows.frames import Frames
 from bench.rows.growth import SHARE, Growth
 from bench.rows.reading_room import ReadingRoomJourney
@@ -39,6 +40,10 @@ class OneSecond(Stage):
     def seconds(self) -> int:
         return 1
 
+    @property
+    def repeats(self) -> int:
+        return 1
+
 
 class Everybody(Receive):
     """Eight slices to everyone who speaks DIMSE."""
@@ -53,6 +58,11 @@ class Everybody(Receive):
 class FramesOnce(Frames):
     def cases(self, stage: Stage) -> Sequence[str]:
         return ["frames, 2 connections", "instances, 2 connections"]
+
+
+class ColdOnce(ColdFrames):
+    seconds = 1
+    most_a_second = 2000
 
 
 class StowOnce(Stow):
@@ -90,7 +100,7 @@ def _nothing_left(stage: Stage, home: Path) -> Iterator[Stage]:
 
 
 def run(row: Row, stage: Stage) -> RowResult:
-    result = RowRunner(row, stage, 1, Silent()).run()
+    result = RowRunner(row, stage, Silent()).run()
     assert {outcome.subject: outcome.reason for outcome in result.failures} == {}
     return result
 
@@ -115,6 +125,10 @@ def test_everyone_who_serves_images_is_asked_over_http(stage: Stage) -> None:
     result = run(FramesOnce(), stage)
     names = {"archive", "orthanc", "orthanc-defaults", StaticNginx.name}
     assert measured(result) == dict.fromkeys(result.cases, names)
+
+
+def test_frames_come_cold_from_ceph_by_the_gateway_and_from_radosgw_itself(stage: Stage) -> None:
+    assert measured(run(ColdOnce(), stage)) == {"frames, 10 connections": {"archive", "rgw-direct"}}
 
 
 def test_every_archive_takes_stow_and_finds_it(stage: Stage) -> None:

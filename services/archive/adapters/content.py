@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256 as new_sha256
+from io import SEEK_END
 from pathlib import Path
 from typing import BinaryIO
 
 from services.archive.ports import ObjectDamaged
+from services.packs.pack import sha256_of
 
 PIECE = 1 << 20
 
@@ -21,6 +23,22 @@ def opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
             yield file
     else:
         yield source
+
+
+def known_sha256(source: Path | BinaryIO, sha256: str | None) -> str:
+    """What was announced, or what the file has; a stream's is always announced (`TypeError`)."""
+    if sha256 is not None:
+        return sha256
+    if not isinstance(source, Path):
+        raise TypeError("a stream is put with its SHA-256: it can be read once")
+    return sha256_of(source)
+
+
+def check_length(source: BinaryIO, length: int) -> None:
+    """Raises `ObjectDamaged` where a file is not as long as was said."""
+    size = source.seek(0, SEEK_END)
+    if size != length:
+        raise ObjectDamaged(f"{length} bytes were announced, {size} are there")
 
 
 def pieces(source: BinaryIO, length: int, sha256: str) -> Iterator[bytes]:

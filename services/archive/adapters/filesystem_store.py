@@ -12,11 +12,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from hashlib import file_digest
 from pathlib import Path
 from typing import BinaryIO
 
-from services.archive.adapters.content import PIECE, opened, pieces
+from services.archive.adapters.content import PIECE, check_length, known_sha256, opened, pieces
 from services.archive.adapters.keys import check_key
 from services.archive.ports import (
     ObjectConflict,
@@ -26,6 +25,7 @@ from services.archive.ports import (
     StoreUnavailable,
 )
 from services.common.durable import sync_directory
+from services.packs.pack import sha256_of
 
 PART_SUFFIX = ".part"
 
@@ -37,17 +37,18 @@ class FilesystemStore:
         self._root = root
         root.mkdir(parents=True, exist_ok=True)
 
-    def put(self, key: str, source: Path | BinaryIO, length: int, sha256: str) -> None:
+    def put(self, key: str, source: Path | BinaryIO, length: int, sha256: str | None) -> None:
         target = self._path(key)
         with _translated(f"store {key}"):
             if target.exists():
-                self._compare(target, key, length, sha256)
+                self._compare(target, key, length, known_sha256(source, sha256))
                 return
             self._make_directory(target.parent)
             part = target.with_name(f"{target.name}.{uuid.uuid4().hex}{PART_SUFFIX}")
             try:
                 self._fill(part, source, length, sha256)
-                self._publish(part, target, key, length, sha256)
+                if not self._publish(part, target):
+                    self._compare(target, key, length, known_sha256(source, sha256))
             finally:
                 part.unlink(missing_ok=True)
 
@@ -126,32 +127,38 @@ class FilesystemStore:
             sync_directory(path.parent)
 
     @staticmethod
-    def _fill(part: Path, source: Path | BinaryIO, length: int, sha256: str) -> None:
+    def _fill(part: Path, source: Path | BinaryIO, length: int, sha256: str | None) -> None:
         """`part` with the announced bytes, durable: a link to a finished file if that can be, else a copy."""
         with opened(source) as stream:
             if isinstance(source, Path) and _linked(source, part):
-                for _ in pieces(stream, length, sha256):
-                    pass
+                if sha256 is None:
+                    check_length(stream, length)
+                else:
+                    for _ in pieces(stream, length, sha256):
+                        pass
                 os.fsync(stream.fileno())
                 return
             with part.open("xb") as file:
-                for piece in pieces(stream, length, sha256):
+                for piece in pieces(stream, length, known_sha256(source, sha256)):
                     file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
 
-    def _publish(self, part: Path, target: Path, key: str, length: int, sha256: str) -> None:
+    @staticmethod
+    def _publish(part: Path, target: Path) -> bool:
+        """Whether `part` is there under its name now; False where something is already."""
         # A link, unlike a rename, never replaces what another process put there a moment ago.
         try:
             target.hardlink_to(part)
         except FileExistsError:
-            self._compare(target, key, length, sha256)
-        sync_directory(target.parent)
+            return False
+        finally:
+            sync_directory(target.parent)
+        return True
 
     @staticmethod
     def _compare(target: Path, key: str, length: int, sha256: str) -> None:
-        with target.open("rb") as file:
-            same = target.stat().st_size == length and file_digest(file, "sha256").hexdigest() == sha256
+        same = target.stat().st_size == length and sha256_of(target) == sha256
         if not same:
             raise ObjectConflict(f"{key} already holds other content; it was not overwritten")
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from services.archive.adapters.content import PIECE, opened, pieces
+from services.archive.adapters.content import PIECE, known_sha256, opened, pieces
 from services.archive.adapters.keys import check_key
 from services.archive.ports import ObjectConflict, ObjectDamaged, ObjectMissing
 
@@ -21,10 +21,10 @@ class MemoryStore:
         self.put_at: dict[str, datetime] = {}
         self._lock = threading.Lock()
 
-    def put(self, key: str, source: Path | BinaryIO, length: int, sha256: str) -> None:
+    def put(self, key: str, source: Path | BinaryIO, length: int, sha256: str | None) -> None:
         check_key(key)
         with opened(source) as stream:
-            content = b"".join(pieces(stream, length, sha256))
+            content = b"".join(pieces(stream, length, known_sha256(source, sha256)))
         with self._lock:
             if self._objects.setdefault(key, content) != content:
                 raise ObjectConflict(f"{key} already holds other content; it was not overwritten")

@@ -20,7 +20,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from services.archive.adapters.content import PIECE, opened
+from services.archive.adapters.content import PIECE, known_sha256, opened
 from services.archive.adapters.keys import check_key
 from services.archive.adapters.s3_errors import TAKEN, WRONG_KEY, code_of, translated
 from services.archive.adapters.s3_upload import Upload, parts_of, seekable
@@ -83,8 +83,9 @@ class RgwStore:
         )
         return cls(client, bucket)
 
-    def put(self, key: str, source: Path | BinaryIO, length: int, sha256: str) -> None:
+    def put(self, key: str, source: Path | BinaryIO, length: int, sha256: str | None) -> None:
         check_key(key)
+        sha256 = known_sha256(source, sha256)
         if self._holds(key, length, sha256):
             return
         self._write(key, source, length, sha256, {"IfNoneMatch": "*"})

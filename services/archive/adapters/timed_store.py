@@ -18,7 +18,7 @@ class TimedStore:
     def __init__(self, inner: ObjectStore, seconds: Histogram) -> None:
         self._inner, self._seconds = inner, seconds
 
-    def put(self, key: str, source: Path | BinaryIO, length: int, sha256: str) -> None:
+    def put(self, key: str, source: Path | BinaryIO, length: int, sha256: str | None) -> None:
         with self._timed("put"):
             self._inner.put(key, source, length, sha256)
 

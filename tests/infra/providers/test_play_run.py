@@ -150,6 +150,7 @@ def test_a_run_ends_when_whoever_asked_for_it_is_gone(tmp_path: Path) -> None:
     )
     assert process.stdin is not None
     process.stdin.close()
-    assert process.wait(timeout=30) == -signal.SIGTERM
+    # Once ansible-runner has begun it takes the signal for a wish to cancel, and comes to an end itself.
+    assert process.wait(timeout=30) in {-signal.SIGTERM, 0}
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)

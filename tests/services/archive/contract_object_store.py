@@ -52,6 +52,25 @@ class ObjectStoreContract:
         path.unlink()
         assert store.read(KEY, 0, len(CONTENT)) == CONTENT
 
+    def test_a_file_of_the_callers_own_is_put_as_it_is(self, store: ObjectStore, tmp_path: Path) -> None:
+        path = tmp_path / "source"
+        path.write_bytes(CONTENT)
+        with pytest.raises(ObjectDamaged):
+            store.put(KEY, path, len(CONTENT) + 1, None)
+        store.put(KEY, path, len(CONTENT), None)
+        store.put(KEY, path, len(CONTENT), None)
+        assert store.read(KEY, 0, len(CONTENT)) == CONTENT
+        path.unlink()
+        path.write_bytes(b"x" * len(CONTENT))
+        with pytest.raises(ObjectConflict):
+            store.put(KEY, path, len(CONTENT), None)
+        assert store.read(KEY, 0, len(CONTENT)) == CONTENT
+
+    def test_a_stream_that_nobody_announced_is_refused(self, store: ObjectStore) -> None:
+        with pytest.raises(TypeError, match="SHA-256"):
+            store.put(KEY, io.BytesIO(CONTENT), len(CONTENT), None)
+        assert not store.exists(KEY)
+
     def test_a_stream_that_cannot_be_rewound_is_put_too(self, store: ObjectStore) -> None:
         store.put(KEY, io.BufferedReader(OneWay(CONTENT)), len(CONTENT), sha256(CONTENT).hexdigest())
         assert store.read(KEY, 0, len(CONTENT)) == CONTENT

@@ -24,5 +24,5 @@ def test_a_failed_clean_up_fails_the_run_and_hides_no_failed_test(
     command.chmod(0o755)
     answer = subprocess.run([tmp_path / ".ci/run"], capture_output=True, text=True, check=False, timeout=30)
     assert answer.returncode == status
-    assert (tmp_path / "called").read_text().splitlines() == ["test --all", "down"]
+    assert (tmp_path / "called").read_text().splitlines() == ["test", "down"]
     assert ("ended with 4" in answer.stderr) == (down == 4)

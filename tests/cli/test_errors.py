@@ -55,7 +55,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """A machine on which every check is well; called with a check's name, that one is the real one again."""
     checks = {
         resources: ("root", "operating_system", "cores", "memory", "state_disk", "cache_disk", "packages"),
-        kernel: ("overlay", "links", "nftables", "loop_devices"),
+        kernel: ("overlay", "links", "nftables", "loop_devices", "file_watchers"),
         network: ("registry", "overlap"),
     }
     real = {name: getattr(module, name) for module, names in checks.items() for name in names}
@@ -103,6 +103,15 @@ def test_too_little_memory_is_told_with_what_there_is_and_what_is_needed(
     monkeypatch.setattr(resources, "MEMORY", 1 << 60)
     says(run("up"), ExitCode.MACHINE, "this machine does not fit: memory", "found", "GiB; needed 1073741824 GiB",
          "Give the machine more memory, or stop other work on it.")  # fmt: skip
+
+
+def test_too_few_file_watchers_are_told_with_the_command_that_gives_more(
+    machine: Callable[[str], None], run: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine("file_watchers")
+    monkeypatch.setattr(kernel, "WATCHERS_OF_A_HOST", 1 << 20)
+    says(run("up"), ExitCode.MACHINE, "this machine does not fit: file watchers", "needed 2097152",
+         "sysctl --write fs.inotify.max_user_instances=2097152")  # fmt: skip
 
 
 def test_too_little_disk_is_told_with_the_place_and_how_to_move_it(

@@ -97,11 +97,18 @@ def test_every_part_of_a_site_answers(target: Target, site: str) -> None:
         "centre": {"alertmanager", "archive", "ceph", "database", "gateway", "node", "prometheus"},
         BRANCH: {"archive", "edge", "node", "prometheus"},
     }
-    wait_for(
-        lambda: {found["job"] for found in series(target, f'up{{site="{site}"}} == 1')} == jobs[site],
-        90,
-        f"every job of {site} is up",
-    )
+    found: set[str] = set()
+
+    def complete() -> bool:
+        nonlocal found
+        found = {labels["job"] for labels in series(target, f'up{{site="{site}"}} == 1')}
+        return found == jobs[site]
+
+    try:
+        wait_for(complete, 180, f"every job of {site} is up")
+    except AssertionError:
+        state = [f"{labels['job']} at {labels.get('instance')}" for labels in series(target, "up == 0")]
+        pytest.fail(f"differ: {sorted(found ^ jobs[site])}; away: {state}")
     assert series(target, f'up{{site="{site}"}} == 0') == []
 
 

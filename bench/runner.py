@@ -53,7 +53,7 @@ class RowRunner:
     """One run of one row."""
 
     def __init__(self, row: Row, stage: Stage, progress: Progress) -> None:
-        self._row, self._stage, self._repeats, self._progress = row, stage, stage.repeats, progress
+        self._row, self._stage, self._progress = row, stage, progress
         self._subjects = list(row.subjects(stage.peers))
         self._courses = {
             (case, subject.name): _Course() for case in row.cases(stage) for subject in self._subjects
@@ -78,7 +78,7 @@ class RowRunner:
             title=self._row.title,
             unit=self._row.unit,
             quick=self._stage.quick,
-            repeats=self._repeats,
+            repeats=self._stage.repeats,
             measured_at=measured_at,
             seconds=round(time.monotonic() - begun, 1),
             client=self._row.client,
@@ -100,10 +100,12 @@ class RowRunner:
             self._settle(subject)
 
     def _measure_case(self, case: str) -> None:
-        for turn in range(self._repeats + 1):
+        for turn in range(self._stage.repeats + 1):
             order = self._subjects if turn % 2 == 0 else list(reversed(self._subjects))
             for subject in order:
-                self._tell(subject, f"{case}, {f'repeat {turn} of {self._repeats}' if turn else 'warm-up'}")
+                self._tell(
+                    subject, f"{case}, {f'repeat {turn} of {self._stage.repeats}' if turn else 'warm-up'}"
+                )
                 self._guard(subject, case, lambda s=subject, t=turn: self._measure(s, case, t))  # type: ignore[misc]
 
     def _measure(self, subject: Subject, case: str, turn: int) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from infra.pki.certificates import ensure_receipt_key, ensure_server_certificate
+from infra.pki.certificates import KeyPair, ensure_receipt_key, ensure_server_certificate
 from infra.pki.private_files import ensure_secret, write_private
 from infra.pki.region_ca import RegionNames, ensure_region_ca, revocation_list
 from infra.pki.tokens import EVERY, MAX_LIFETIME, Scope, ensure_token_key, issue_token, public_jwks
@@ -43,15 +43,15 @@ class Region:
         pair = ensure_server_certificate(
             self._authorities, self._secrets, _PASSPHRASE, [name], datetime.now(UTC)
         )
-        files = ServerFiles(self.directory / f"{name}.crt", self.directory / f"{name}.key")
-        write_private(files.certificate, pair.chain_pem)
-        write_private(files.key, pair.key_pem)
-        return files
+        return self._write(name, pair)
 
     def receipts(self) -> ServerFiles:
         """By what the archive signs receipts."""
         pair = ensure_receipt_key(self._authorities, self._secrets, _PASSPHRASE, datetime.now(UTC))
-        files = ServerFiles(self.directory / "receipts.crt", self.directory / "receipts.key")
+        return self._write("receipts", pair)
+
+    def _write(self, name: str, pair: KeyPair) -> ServerFiles:
+        files = ServerFiles(self.directory / f"{name}.crt", self.directory / f"{name}.key")
         write_private(files.certificate, pair.chain_pem)
         write_private(files.key, pair.key_pem)
         return files

@@ -53,7 +53,7 @@ class Archive(Servers):
         self._running.append(postgres)
         shown = region.server(ARCHIVE_NAME)
         tls = {"PACS_TLS_CERTIFICATE_FILE": str(shown.certificate), "PACS_TLS_KEY_FILE": str(shown.key)}
-        store = self._start_ceph(_made(directory / "ceph")) if self._ceph is not None else None
+        store = self._start_ceph(self._ceph, _made(directory / "ceph")) if self._ceph is not None else None
         kept = _in_bucket(store, region, directory) if store is not None else {}
         archive = _Guarded(directory, postgres.new_database(), region.jwks, **tls, **self._moving(), **kept)
         archive.start()
@@ -107,9 +107,8 @@ class Archive(Servers):
         """The processes of the object store."""
         return self._daemons.pids if self._daemons is not None else []
 
-    def _start_ceph(self, directory: Path) -> S3Endpoint:
-        assert self._ceph is not None  # noqa: S101 - asked for only where there is one
-        self._daemons = CephProcesses(directory, within(self._ceph, directory))
+    def _start_ceph(self, root: Path, directory: Path) -> S3Endpoint:
+        self._daemons = CephProcesses(directory, within(root, directory))
         endpoint = self._daemons.start()
         endpoint.make_bucket(_BUCKET)
         return endpoint

@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.clients.web import Connection
-from bench.errors import CannotError
 from bench.subjects.archive import Archive
-from bench.subjects.subject import DimseAddress, WebAddress
+from bench.subjects.subject import WebAddress, WebOnly
+from services.archive.reading.signing import CUSTOMER
 
-_CUSTOMER = "x-amz-server-side-encryption-customer-"
 
-
-class DirectRgw:
+class DirectRgw(WebOnly):
     """The radosgw of `archive`, which runs before and after it."""
 
     name = "rgw-direct"
@@ -29,12 +27,6 @@ class DirectRgw:
 
     def roots(self) -> Sequence[int]:
         return self._archive.daemons()
-
-    def dimse(self) -> DimseAddress:
-        raise CannotError("an object store speaks no DIMSE")
-
-    def destination(self) -> int:
-        raise CannotError("an object store speaks no DIMSE")
 
     def web(self) -> WebAddress:
         return self._archive.store()
@@ -67,4 +59,4 @@ def _secret(key: str, md5: str) -> Mapping[str, str]:
     """The headers of SSE-C; none for an object in clear."""
     if key == "-":
         return {}
-    return {f"{_CUSTOMER}algorithm": "AES256", f"{_CUSTOMER}key": key, f"{_CUSTOMER}key-md5": md5}
+    return {f"{CUSTOMER}algorithm": "AES256", f"{CUSTOMER}key": key, f"{CUSTOMER}key-md5": md5}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.errors import CannotError
 from bench.network import free_port, listens
 from bench.processes import Program
 from bench.servers.gateway import as_root, nginx
 from bench.servers.region import NAMES, Region
-from bench.subjects.subject import DimseAddress, Servers, WebAddress
+from bench.subjects.subject import Servers, WebAddress, WebOnly
 
 _CONFIGURATION = """
 daemon off;
@@ -35,7 +34,7 @@ http {{
 """
 
 
-class StaticNginx(Servers):
+class StaticNginx(WebOnly, Servers):
     """Files of `files`, which a row writes, at `web().base`."""
 
     name = "nginx-static"
@@ -58,12 +57,6 @@ class StaticNginx(Servers):
         )
         self._running.append(server)
         server.wait_until(lambda: listens(self._port), "listen")
-
-    def dimse(self) -> DimseAddress:
-        raise CannotError("nginx speaks no DIMSE")
-
-    def destination(self) -> int:
-        raise CannotError("nginx speaks no DIMSE")
 
     def web(self) -> WebAddress:
         return WebAddress(f"https://{NAMES.gateway_name}:{self._port}")

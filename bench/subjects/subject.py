@@ -90,6 +90,18 @@ class Subject(Protocol):
         """In one line, what of it is set, for the report."""
 
 
+class WebOnly:
+    """Of what serves bytes over HTTP and knows no DICOM."""
+
+    name = ""
+
+    def dimse(self) -> DimseAddress:
+        raise CannotError(f"{self.name} speaks no DIMSE")
+
+    def destination(self) -> int:
+        raise CannotError(f"{self.name} speaks no DIMSE")
+
+
 class DimseOnly:
     """Of a receiver: there is nothing to search."""
 

@@ -22,7 +22,7 @@ SEQUENCE_END = 0xFFFE_E0DD
 _ITEM_BYTES = b"\xfe\xff\x00\xe0"
 
 # PS3.5 table 7.1-2: these VRs have a 16-bit length; every other VR, known or to come, has a 32-bit one.
-_SHORT = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
+SHORT = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 _BULK = frozenset(b"OB OD OF OL OV OW".split())
 
 # Implicit VR says nothing of sequences with a defined length; only the dictionary (PS3.6) knows them.
@@ -179,7 +179,7 @@ class _Walker:
         if not (vr.isalpha() and vr.isupper()):
             # Some writers mix implicit elements into an explicit data set: read them as what they are.
             return b"", position + 8, self._u32(data, position + 4)[0]
-        if vr in _SHORT:
+        if vr in SHORT:
             return vr, position + 8, self._u16(data, position + 6)[0]
         if self._level.end - position < 12:
             raise TruncatedDataSet(f"the data set ends inside an element at byte {position}")

@@ -91,7 +91,10 @@ def test_every_instance_is_read_back_with_the_digest_that_the_list_names(
 ) -> None:
     archive.start()
     with psycopg.connect(restored) as connection:
-        tombstones = set(connection.execute("SELECT institution, sop_instance_uid FROM tombstone").fetchall())
+        # Without a digest: of every version there is.
+        tombstones = set(
+            connection.execute("SELECT institution, sop_instance_uid, digest FROM tombstone").fetchall()
+        )
         conflicts = set(
             connection.execute("SELECT institution, sop_instance_uid, digest FROM conflict").fetchall()
         )
@@ -106,7 +109,7 @@ def test_every_instance_is_read_back_with_the_digest_that_the_list_names(
             kind = 'multipart/related; type="application/dicom"; transfer-syntax=*'
             accept = "application/dicom; transfer-syntax=*" if name in conflicts else kind
             answer = archive.get(path, Accept=accept, **bearer)
-            if name[:2] in tombstones:
+            if {name, (*name[:2], "")} & tombstones:
                 assert answer.status_code == 404
                 continue
             assert answer.status_code == 200, f"{path}: {answer.text[:300]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -56,6 +56,21 @@ def at_branch(query: str) -> list[dict[str, Any]]:
     return found
 
 
+def wait_for_none(missing: Callable[[], set[str]], seconds: float, what: str) -> None:
+    """Wait until nothing is missing; fails with what is."""
+    last: set[str] = set()
+
+    def complete() -> bool:
+        nonlocal last
+        last = missing()
+        return not last
+
+    try:
+        wait_for(complete, seconds, what)
+    except AssertionError as error:
+        pytest.fail(f"{error}; missing: {', '.join(sorted(last))}")
+
+
 @contextmanager
 def line_cut() -> Iterator[None]:
     """The branch's line, cut at the relay while the block runs."""
@@ -78,17 +93,7 @@ def only_on_an_event() -> dict[str, str]:
 
 def test_every_metric_of_every_panel_and_rule_is_measured(target: Target) -> None:
     wanted = {name for expr in expressions() for name in metric_names(expr)} - set(only_on_an_event())
-    missing: set[str] = set()
-
-    def complete() -> bool:
-        nonlocal missing
-        missing = wanted - set(ask(target, "label/__name__/values"))
-        return not missing
-
-    try:
-        wait_for(complete, 90, "every metric has a series")
-    except AssertionError:
-        pytest.fail(f"no target has: {', '.join(sorted(missing))}")
+    wait_for_none(lambda: wanted - set(ask(target, "label/__name__/values")), 90, "every metric has a series")
 
 
 @pytest.mark.parametrize("site", ["centre", BRANCH])
@@ -97,18 +102,11 @@ def test_every_part_of_a_site_answers(target: Target, site: str) -> None:
         "centre": {"alertmanager", "archive", "ceph", "database", "gateway", "node", "prometheus"},
         BRANCH: {"archive", "edge", "node", "prometheus"},
     }
-    found: set[str] = set()
-
-    def complete() -> bool:
-        nonlocal found
-        found = {labels["job"] for labels in series(target, f'up{{site="{site}"}} == 1')}
-        return found == jobs[site]
-
-    try:
-        wait_for(complete, 180, f"every job of {site} is up")
-    except AssertionError:
-        state = [f"{labels['job']} at {labels.get('instance')}" for labels in series(target, "up == 0")]
-        pytest.fail(f"differ: {sorted(found ^ jobs[site])}; away: {state}")
+    wait_for_none(
+        lambda: {found["job"] for found in series(target, f'up{{site="{site}"}} == 1')} ^ jobs[site],
+        180,
+        f"every job of {site} is up",
+    )
     assert series(target, f'up{{site="{site}"}} == 0') == []
 
 

@@ -20,15 +20,13 @@ from pydicom.uid import (
 )
 
 from services.archive.index.dicom_json import PIXEL_TAGS, BulkUri, JsonObject, encode
+from services.packs.elements import ITEM, ITEM_END, SEQUENCE_END, SHORT, UNDEFINED
 
-_UNDEFINED = 0xFFFF_FFFF
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFE_E000, 0xFFFE_E00D, 0xFFFE_E0DD
 _DEEPEST = 8
 _LONGEST_BYTES = 8 << 10
 _MOST_BYTES = 8 << 20
 
-# PS3.5 table 7.1-2; of a VR that is not listed there pydicom alone knows what to make.
-_SHORT = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
+# With a 32-bit length (PS3.5 table 7.1-1); of a VR in neither table pydicom alone knows what to make.
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 
 # Specific Character Set; Pixel Representation and Bits Allocated, which decide between US and SS, OB and OW (PS3.5
@@ -146,7 +144,7 @@ def _end(data: bytes, position: int, implicit: bool, depth: int) -> int:
     if implicit:
         value = position + 8
         length = _length(data, position + 4)
-    elif vr in _SHORT:
+    elif vr in SHORT:
         value = position + 8
         length = _u16(data, position + 6)[0]
     elif vr in _LONG:
@@ -154,7 +152,7 @@ def _end(data: bytes, position: int, implicit: bool, depth: int) -> int:
         length = _length(data, position + 8)
     else:
         raise _Odd
-    if length == _UNDEFINED:
+    if length == UNDEFINED:
         if not (implicit or vr == b"SQ"):
             raise _Odd
         return _sequence_end(data, value, implicit, depth + 1)
@@ -170,14 +168,14 @@ def _sequence_end(data: bytes, position: int, implicit: bool, depth: int) -> int
     while True:
         tag, length = _item(data, position)
         position += 8
-        if tag == _SEQUENCE_END:
+        if tag == SEQUENCE_END:
             return position
-        if tag != _ITEM:
+        if tag != ITEM:
             raise _Odd
-        if length != _UNDEFINED:
+        if length != UNDEFINED:
             position += length
             continue
-        while _item(data, position)[0] != _ITEM_END:
+        while _item(data, position)[0] != ITEM_END:
             position = _end(data, position, implicit, depth)
         position += 8
 

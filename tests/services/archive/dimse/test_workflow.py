@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from io import BytesIO
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from services.archive.dimse.performed_step import StepProvider
 from services.archive.dimse.worklist import WorklistProvider
 from services.archive.errors import IndexUnavailable
 from services.archive.workflow.ports import StepQuery, Workflow
-from services.archive.workflow.worklist import EntryState
+from services.archive.workflow.worklist import Entry, EntryState
 from services.common.clock import SystemClock
 from tests.services.archive.dimse.test_server import Running, running
 from tests.services.archive.workflow.orders import STEP, an_entry
@@ -218,7 +218,14 @@ def test_another_institutions_entries_are_not_shown(modality: Modality) -> None:
 
 
 def test_a_query_ends_when_it_is_cancelled(modality: Modality, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(modality.workflow.worklist, "find", lambda _: repeat(an_entry()))
+    ended = threading.Event()
+
+    def entries(_: object) -> Iterator[Entry]:
+        # Without end, and no faster than they are sent: those that pile up take minutes to be read.
+        while not ended.wait(0.01):
+            yield an_entry()
+
+    monkeypatch.setattr(modality.workflow.worklist, "find", entries)
     association = modality.associate()
     statuses = []
     for status, _ in association.send_c_find(identifier(), FIND, msg_id=7):
@@ -226,6 +233,7 @@ def test_a_query_ends_when_it_is_cancelled(modality: Modality, monkeypatch: pyte
             association.send_c_cancel(7, query_model=FIND)
         statuses.append(status.Status)
     association.release()
+    ended.set()
     assert statuses[-1] == 0xFE00
     assert set(statuses[:-1]) == {0xFF00}
 
